@@ -1,0 +1,53 @@
+# Everything a person needs is a target here; `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?=
+
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort | column -t -s "$$(printf '\t')"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one with 'make PYTHON=python3.12 ...'"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+		{ echo "Python's venv module is missing: install it first (Debian and Ubuntu: apt install python3-venv)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# --no-deps: the pinned file is complete, and insightface's own list would bring opencv-python.
+$(VENV)/run.stamp: requirements-embedded.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	@touch $@
+
+$(VENV)/dev.stamp: requirements-dev.txt $(VENV)/run.stamp | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	@touch $@
+
+run: $(VENV)/run.stamp ## start the service with its own PostgreSQL (Ctrl-C stops both)
+	@exec $(BIN)/python -m app serve
+
+test: $(VENV)/dev.stamp ## run the tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/dev.stamp ## what must pass before a change lands: lint, types, imports, tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+soak: $(VENV)/dev.stamp ## the long runs: load, memory
+	$(BIN)/python -m pytest -m soak
+
+bench: $(VENV)/dev.stamp ## speed and memory: a table, and build/bench.json (DATA=folder of photos)
+	$(BIN)/python -m app bench $(if $(DATA),--data $(DATA))
+
+evaluate: $(VENV)/dev.stamp ## accuracy on labelled faces: DATA=folder with lfw-dev and wider-dev
+	$(BIN)/python -m app evaluate --data "$(DATA)"
+
+lock: $(VENV)/dev.stamp ## compile the pinned requirements from pyproject.toml
+	./.lock $(BIN)/uv
+
+.PHONY: help run test check soak bench evaluate lock

@@ -1,0 +1,57 @@
+"""The command line: serve, models, bench, evaluate."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from app import __version__
+
+
+def main() -> int:
+    """Run one command; the exit status is 0 when it did what it was asked."""
+    parser = argparse.ArgumentParser(prog="python -m app", description="svc-face-recon")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    commands.add_parser("serve", help="start the service; settings come from the environment and .env")
+
+    models = commands.add_parser("models", help="model packs: list, install, verify")
+    actions = models.add_subparsers(dest="action", required=True)
+    actions.add_parser("list", help="the packs, their licences, and which are installed")
+    install = actions.add_parser("install", help="download, check and unpack a pack")
+    install.add_argument("name")
+    install.add_argument("--accept-license", action="store_true", help="accept the pack's licence")
+    install.add_argument("--url", help="where the archives lie, instead of MODEL_URL")
+    verify = actions.add_parser("verify", help="compare the files of a pack with the published hashes")
+    verify.add_argument("name", nargs="?", help="the pack; without it, MODEL_PACK")
+
+    bench = commands.add_parser("bench", help="measure speed and memory")
+    bench.add_argument("--data", type=Path, help="a folder of photos; else those of installed packages")
+    bench.add_argument("--out", type=Path, default=Path("build/bench.json"))
+
+    evaluate = commands.add_parser("evaluate", help="measure accuracy on labelled faces")
+    evaluate.add_argument("--data", type=Path, required=True, help="a folder with lfw-dev and wider-dev")
+    evaluate.add_argument("--out", type=Path, default=Path("build/evaluate.json"))
+    evaluate.add_argument("--fit", action="store_true", help="fit the Similarity curve and write it")
+
+    arguments = parser.parse_args()
+    # Imported when chosen: `models list` should not load an inference runtime.
+    if arguments.command == "serve":
+        from app.serve import serve
+
+        return serve()
+    if arguments.command == "models":
+        from app.models_command import run
+
+        return run(arguments)
+    if arguments.command == "bench":
+        from app.bench.report import bench as run_bench
+
+        return run_bench(arguments.data, arguments.out)
+    from app.evaluation.report import evaluate as run_evaluation
+
+    return run_evaluation(arguments.data, arguments.out, fit=arguments.fit)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""Domain values as Rekognition's shapes; the REST door answers with the same ones."""
+
+from typing import TypeVar
+from uuid import UUID
+
+from app import domain
+from app.api import paging
+from app.api.aws import shapes
+from app.service.collections import Description
+from app.service.recognition import Comparison, ImageSearch, Indexed
+
+ComparedT = TypeVar("ComparedT", bound=shapes.ComparedFace)
+
+
+def arn(region: str, caller: domain.Caller, collection_id: str) -> str:
+    """CreateCollection's form of a collection's name; DescribeCollection's has `arn:` before it."""
+    return f"aws:rekognition:{region}:{caller.account_id}:collection/{collection_id}"
+
+
+def box(value: domain.Box) -> shapes.BoundingBox:
+    return shapes.BoundingBox(width=value.width, height=value.height, left=value.left, top=value.top)
+
+
+def detail(face: domain.Face) -> shapes.FaceDetail:
+    return _measured(shapes.FaceDetail, face)
+
+
+def _measured(shape: type[ComparedT], face: domain.Face) -> ComparedT:
+    return shape(
+        bounding_box=box(face.box),
+        confidence=_percent(face.confidence),
+        landmarks=[shapes.Landmark(type=point.type, x=point.x, y=point.y) for point in face.landmarks],
+        pose=shapes.Pose(roll=face.pose.roll, yaw=face.pose.yaw, pitch=face.pose.pitch),
+        quality=shapes.ImageQuality(brightness=face.quality.brightness, sharpness=face.quality.sharpness),
+    )
+
+
+def face(stored: domain.StoredFace, model: str, *, as_written: bool = False) -> shapes.Face:
+    """A stored face. `as_written` shows an ExternalImageId that Rekognition's pattern would refuse."""
+    external = stored.external_image_id
+    return shapes.Face(
+        face_id=str(stored.face_id),
+        bounding_box=box(stored.box),
+        image_id=str(stored.image_id),
+        external_image_id=None if external is None else external.original if as_written else external.safe,
+        confidence=_percent(stored.confidence),
+        index_faces_model_version=model,
+        user_id=stored.user_id,
+    )
+
+
+def indexed(found: Indexed, model: str, *, as_written: bool = False) -> shapes.IndexFacesResponse:
+    return shapes.IndexFacesResponse(
+        face_records=[
+            shapes.FaceRecord(
+                face=face(record.stored, model, as_written=as_written), face_detail=detail(record.detail)
+            )
+            for record in found.records
+        ],
+        face_model_version=model,
+        unindexed_faces=[
+            shapes.UnindexedFace(reasons=list(left.reasons), face_detail=detail(left.detail))
+            for left in found.unindexed
+        ],
+    )
+
+
+def matches(
+    found: tuple[domain.Match, ...], model: str, *, as_written: bool = False
+) -> list[shapes.FaceMatch]:
+    return [
+        shapes.FaceMatch(
+            similarity=_percent(match.similarity), face=face(match.face, model, as_written=as_written)
+        )
+        for match in found
+    ]
+
+
+def searched(
+    found: ImageSearch, model: str, *, as_written: bool = False
+) -> shapes.SearchFacesByImageResponse:
+    return shapes.SearchFacesByImageResponse(
+        searched_face_bounding_box=box(found.searched.box),
+        searched_face_confidence=_percent(found.searched.confidence),
+        face_matches=matches(found.matches, model, as_written=as_written),
+        face_model_version=model,
+    )
+
+
+def compared(found: Comparison) -> shapes.CompareFacesResponse:
+    return shapes.CompareFacesResponse(
+        source_image_face=shapes.ComparedSourceImageFace(
+            bounding_box=box(found.source.box), confidence=_percent(found.source.confidence)
+        ),
+        face_matches=[
+            shapes.CompareFacesMatch(
+                similarity=_percent(match.similarity), face=_measured(shapes.ComparedFace, match.face)
+            )
+            for match in found.matches
+        ],
+        unmatched_faces=[_measured(shapes.ComparedFace, other.face) for other in found.unmatched],
+    )
+
+
+def _percent(value: float) -> float:
+    return min(100.0, max(0.0, value))
+
+
+def described(found: Description, arn: str) -> shapes.DescribeCollectionResponse:
+    return shapes.DescribeCollectionResponse(
+        face_count=found.counts.faces,
+        face_model_version=found.collection.face_model_version,
+        collection_arn=f"arn:{arn}",
+        creation_timestamp=round(found.collection.created_at.timestamp(), 3),
+        user_count=found.counts.users,
+    )
+
+
+def collections(page: domain.Page[domain.Collection]) -> shapes.ListCollectionsResponse:
+    return shapes.ListCollectionsResponse(
+        collection_ids=[found.collection_id for found in page.items],
+        next_token=paging.encode("collections", page.last_key),
+        face_model_versions=[found.face_model_version for found in page.items],
+    )
+
+
+def faces(
+    page: domain.Page[domain.StoredFace], model: str, listing: str, *, as_written: bool = False
+) -> shapes.ListFacesResponse:
+    return shapes.ListFacesResponse(
+        faces=[face(stored, model, as_written=as_written) for stored in page.items],
+        next_token=paging.encode(listing, page.last_key),
+        face_model_version=model,
+    )
+
+
+def deleted(gone: list[UUID], refused: list[tuple[UUID, str | None, str]]) -> shapes.DeleteFacesResponse:
+    return shapes.DeleteFacesResponse(
+        deleted_faces=[str(face_id) for face_id in gone],
+        unsuccessful_face_deletions=[
+            shapes.UnsuccessfulFaceDeletion(face_id=str(face_id), user_id=user_id, reasons=[reason])
+            for face_id, user_id, reason in refused
+        ],
+    )

@@ -1,0 +1,163 @@
+"""Rekognition's request shapes, with the constraints of botocore's service model."""
+
+import binascii
+from enum import StrEnum
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from app.api.aws.shapes import (
+    CollectionId,
+    ExternalImageId,
+    FaceId,
+    FaceIds,
+    Percent,
+    Shape,
+    UserId,
+    pattern,
+)
+from app.domain import QualityLevel
+
+MAX_RESULTS = 4096
+
+
+class Request(Shape):
+    """Strict: a number in quotes is refused, as AWS refuses it."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, members: Any) -> Any:
+        if isinstance(members, dict):
+            return {name: value for name, value in members.items() if value is not None}
+        return members
+
+
+def _base64(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise PydanticCustomError("blob_type", "a blob is base64 text")
+    try:
+        return binascii.a2b_base64(value, strict_mode=True)
+    except (binascii.Error, ValueError):
+        raise PydanticCustomError("blob_base64", "a blob is not valid base64") from None
+
+
+def _no_aws_prefix(key: str) -> str:
+    if key.startswith("aws:"):
+        raise PydanticCustomError("string_pattern_mismatch", "reserved", {"pattern": "^(?!aws:)"})
+    return key
+
+
+# The greatest length of a blob is checked as an image limit: it has an error of its own.
+Blob: TypeAlias = Annotated[bytes, BeforeValidator(_base64), Field(min_length=1)]
+_TAG_CHARACTERS = r"[\p{L}\p{Z}\p{N}_.:/=+\-@]*"
+TagKey: TypeAlias = Annotated[
+    str, Field(min_length=1, max_length=128), pattern(_TAG_CHARACTERS), AfterValidator(_no_aws_prefix)
+]
+TagValue: TypeAlias = Annotated[str, Field(max_length=256), pattern(_TAG_CHARACTERS)]
+PaginationToken: TypeAlias = Annotated[str, Field(max_length=255)]
+PageSize: TypeAlias = Annotated[int, Field(ge=0, le=MAX_RESULTS)]
+MaxFaces: TypeAlias = Annotated[int, Field(ge=1, le=MAX_RESULTS)]
+
+
+class Attribute(StrEnum):
+    DEFAULT = "DEFAULT"
+    ALL = "ALL"
+    AGE_RANGE = "AGE_RANGE"
+    BEARD = "BEARD"
+    EMOTIONS = "EMOTIONS"
+    EYE_DIRECTION = "EYE_DIRECTION"
+    EYEGLASSES = "EYEGLASSES"
+    EYES_OPEN = "EYES_OPEN"
+    GENDER = "GENDER"
+    MOUTH_OPEN = "MOUTH_OPEN"
+    MUSTACHE = "MUSTACHE"
+    FACE_OCCLUDED = "FACE_OCCLUDED"
+    SMILE = "SMILE"
+    SUNGLASSES = "SUNGLASSES"
+
+
+class S3Object(Request):
+    bucket: Annotated[str, Field(min_length=3, max_length=255), pattern(r"[0-9A-Za-z\.\-_]*")]
+    name: Annotated[str, Field(min_length=1, max_length=1024)]
+    version: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+
+
+class Image(Request):
+    bytes_: Blob | None = Field(default=None, alias="Bytes", repr=False)
+    s3_object: S3Object | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Image":
+        if (self.bytes_ is None) == (self.s3_object is None):
+            raise PydanticCustomError("image_source", "an image has either Bytes or S3Object")
+        return self
+
+
+class CreateCollectionRequest(Request):
+    collection_id: CollectionId
+    tags: Annotated[dict[TagKey, TagValue], Field(max_length=200)] | None = None
+
+
+class DescribeCollectionRequest(Request):
+    collection_id: CollectionId
+
+
+class ListCollectionsRequest(Request):
+    next_token: PaginationToken | None = None
+    max_results: PageSize | None = None
+
+
+class DeleteCollectionRequest(Request):
+    collection_id: CollectionId
+
+
+class IndexFacesRequest(Request):
+    collection_id: CollectionId
+    image: Image
+    external_image_id: ExternalImageId | None = None
+    detection_attributes: list[Attribute] | None = None
+    max_faces: Annotated[int, Field(ge=1)] | None = None
+    quality_filter: QualityLevel = QualityLevel.AUTO
+
+
+class ListFacesRequest(Request):
+    collection_id: CollectionId
+    next_token: PaginationToken | None = None
+    max_results: PageSize | None = None
+    user_id: UserId | None = None
+    face_ids: FaceIds | None = None
+
+
+class DeleteFacesRequest(Request):
+    collection_id: CollectionId
+    face_ids: FaceIds
+
+
+class SearchFacesRequest(Request):
+    collection_id: CollectionId
+    face_id: FaceId
+    max_faces: MaxFaces = MAX_RESULTS
+    face_match_threshold: Percent = 80.0
+
+
+class SearchFacesByImageRequest(Request):
+    collection_id: CollectionId
+    image: Image
+    max_faces: MaxFaces = MAX_RESULTS
+    face_match_threshold: Percent = 80.0
+    quality_filter: QualityLevel = QualityLevel.NONE
+
+
+class DetectFacesRequest(Request):
+    image: Image
+    attributes: list[Attribute] | None = None
+
+
+class CompareFacesRequest(Request):
+    source_image: Image
+    target_image: Image
+    similarity_threshold: Percent = 80.0
+    quality_filter: QualityLevel = QualityLevel.NONE

@@ -1,0 +1,112 @@
+"""What operators ask: is it alive, is it ready, what is it, what does it measure."""
+
+import platform
+from typing import Annotated, Any
+
+import onnxruntime
+import yaml
+from fastapi import APIRouter, Depends, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
+
+from app import __version__
+from app.api.access import caller_of, resources_of
+from app.domain import Caller
+from app.resources import Resources
+
+router = APIRouter(tags=["operations"])
+ResourcesNow = Annotated[Resources, Depends(resources_of)]
+
+
+class State(BaseModel):
+    status: str
+
+
+class Readiness(BaseModel):
+    status: str
+    database: str
+    model_pack: str
+
+
+class PackStatus(BaseModel):
+    name: str
+    face_model_version: str
+    vector_size: int
+    licence: str
+
+
+class PoolStatus(BaseModel):
+    threads: int
+    waiting: int
+    queue_size: int
+
+
+class Status(BaseModel):
+    service: str
+    version: str
+    python: str
+    onnxruntime: str
+    postgresql: str
+    model_pack: PackStatus
+    inference: PoolStatus
+    database_pool: str
+    collections: int
+    users: int
+    faces: int
+
+
+@router.get("/live", operation_id="Live")
+async def live() -> State:
+    """The process runs."""
+    return State(status="alive")
+
+
+@router.get("/health", operation_id="Health")
+async def health() -> State:
+    """The process answers requests; it asks nothing of the database."""
+    return State(status="healthy")
+
+
+@router.get("/ready", operation_id="Ready")
+async def ready(resources: ResourcesNow) -> Readiness:
+    """The models are loaded and the database answers; 503 otherwise."""
+    version = await resources.database.check()
+    return Readiness(status="ready", database=version, model_pack=resources.pack.name)
+
+
+@router.get("/ops/status", operation_id="Status")
+async def status(resources: ResourcesNow, caller: Annotated[Caller, Depends(caller_of)]) -> Status:
+    """Versions, model pack and its licence, counts and queues."""
+    pack, pool = resources.pack, resources.pool
+    totals = await resources.totals(caller)
+    return Status(
+        service=resources.settings.service_name,
+        version=__version__,
+        python=platform.python_version(),
+        onnxruntime=onnxruntime.__version__,
+        postgresql=await resources.database.check(),
+        model_pack=PackStatus(
+            name=pack.name,
+            face_model_version=pack.face_model_version,
+            vector_size=pack.vector_size,
+            licence=pack.licence,
+        ),
+        inference=PoolStatus(threads=pool.threads, waiting=pool.waiting, queue_size=pool.queue_size),
+        database_pool=resources.database.pool_status(),
+        collections=totals.collections,
+        users=totals.users,
+        faces=totals.faces,
+    )
+
+
+@router.get("/metrics", include_in_schema=False)
+async def metrics(resources: ResourcesNow) -> Response:
+    """Prometheus's text format."""
+    return Response(generate_latest(resources.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/openapi.yaml", include_in_schema=False)
+async def openapi_yaml(request: Request) -> Response:
+    """The same document as /openapi.json."""
+    document: dict[str, Any] = request.app.openapi()
+    return Response(yaml.safe_dump(document, sort_keys=False), media_type="application/yaml")

@@ -1,0 +1,204 @@
+"""Values that cross layers. All frozen; boxes and points are ratios of the upright image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Generic, TypeAlias, TypeVar
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+Vector: TypeAlias = NDArray[np.float32]
+"""A face embedding of unit length, shape (d,)."""
+
+Pixels: TypeAlias = NDArray[np.uint8]
+"""An upright image, shape (height, width, 3), channels in OpenCV's order (BGR)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. Every row belongs to an account, and no query runs without one."""
+
+    account_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A bounding box as ratios of the image's width and height; it may reach outside 0..1."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+    @property
+    def area(self) -> float:
+        return self.width * self.height
+
+    def iou(self, other: "Box") -> float:
+        """Intersection over union with another box, 0..1."""
+        across = min(self.left + self.width, other.left + other.width) - max(self.left, other.left)
+        down = min(self.top + self.height, other.top + other.height) - max(self.top, other.top)
+        if across <= 0 or down <= 0:
+            return 0.0
+        shared = across * down
+        return shared / (self.area + other.area - shared)
+
+
+@dataclass(frozen=True, slots=True)
+class Landmark:
+    """A point of the face; `type` is one of Rekognition's landmark types."""
+
+    type: str
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """Rotation of the head in degrees, each -180..180."""
+
+    roll: float
+    yaw: float
+    pitch: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Image quality of the face, each 0..100."""
+
+    brightness: float
+    sharpness: float
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A detected face. `confidence` is 0..100, `side_px` the shorter side of its box in pixels."""
+
+    box: Box
+    confidence: float
+    landmarks: tuple[Landmark, ...]
+    pose: Pose
+    quality: Quality
+    side_px: float
+    embedding: Vector | None = None
+
+
+class Embed(StrEnum):
+    """Which faces of an image get an embedding; the others cost no recognition."""
+
+    NONE = "none"
+    LARGEST = "largest"
+    ALL = "all"
+
+
+class QualityLevel(StrEnum):
+    """Rekognition's QualityFilter."""
+
+    NONE = "NONE"
+    AUTO = "AUTO"
+    LOW = "LOW"
+    MEDIUM = "MEDIUM"
+    HIGH = "HIGH"
+
+
+class ImageFormat(StrEnum):
+    JPEG = "JPEG"
+    PNG = "PNG"
+    WEBP = "WEBP"
+    HEIC = "HEIC"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """What a door accepts as an image; `min_side_px` is the least width and height."""
+
+    max_bytes: int
+    max_pixels: int
+    min_side_px: int
+    formats: frozenset[ImageFormat]
+
+
+@dataclass(frozen=True, slots=True)
+class InlineImage:
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class S3Image:
+    bucket: str
+    key: str
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UrlImage:
+    url: str
+
+
+ImageSource: TypeAlias = InlineImage | S3Image | UrlImage
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInput:
+    """An image that a client names, and what its door accepts as one."""
+
+    source: ImageSource
+    limits: ImageLimits
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    collection_id: str
+    face_model_version: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionCounts:
+    faces: int
+    users: int
+
+
+@dataclass(frozen=True, slots=True)
+class PublicId:
+    """An id as its owner wrote it, and a form of it that Rekognition's patterns allow.
+
+    Both are the same where the id already fits the pattern.
+    """
+
+    original: str
+    safe: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFace:
+    """A face as it lies in a collection."""
+
+    face_id: UUID
+    image_id: UUID
+    external_image_id: PublicId | None
+    user_id: str | None
+    box: Box
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A stored face that resembles the one searched for."""
+
+    face: StoredFace
+    cosine: float
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some rows of a listing, and the key to continue after."""
+
+    items: Sequence[T]
+    last_key: str | None

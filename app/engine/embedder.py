@@ -1,0 +1,33 @@
+"""Face embeddings: insightface's ArcFace alignment and pre-processing over our session."""
+
+from pathlib import Path
+
+import numpy as np
+from insightface.model_zoo.arcface_onnx import ArcFaceONNX
+from insightface.utils import face_align
+from numpy.typing import NDArray
+
+from app.domain import Pixels, Vector
+from app.engine.runtime import open_session
+
+
+class Embedder:
+    """Turns an aligned face into a unit vector (Deng et al., ArcFace, CVPR 2019)."""
+
+    def __init__(self, path: Path, vector_size: int) -> None:
+        self._model = ArcFaceONNX(model_file=str(path), session=open_session(path))
+        self._vector_size = vector_size
+
+    def embed(self, image: Pixels, landmarks: NDArray[np.float32]) -> Vector:
+        """The embedding of one face.
+
+        Args:
+            image: the whole upright image.
+            landmarks: shape (5, 2), pixels: eyes, nose, corners of the mouth.
+        Returns:
+            Unit vector, float32, shape (vector_size,).
+        """
+        crop = face_align.norm_crop(image, landmark=landmarks, image_size=self._model.input_size[0])
+        raw = np.asarray(self._model.get_feat(crop), dtype=np.float32).reshape(self._vector_size)
+        vector: Vector = raw / np.linalg.norm(raw)
+        return vector

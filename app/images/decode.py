@@ -1,0 +1,136 @@
+"""Bytes to an upright image, within limits that are checked before any pixel is decoded."""
+
+import io
+import logging
+import warnings
+
+import cv2
+import numpy as np
+import pillow_heif
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+
+from app.domain import ImageFormat, ImageLimits, Pixels
+from app.errors import (
+    ImageTooLargeException,
+    InvalidImageFormatException,
+    InvalidParameterException,
+)
+
+_FORMATS = {
+    "JPEG": ImageFormat.JPEG,
+    "MPO": ImageFormat.JPEG,  # a JPEG with a second picture behind it, as phones write
+    "PNG": ImageFormat.PNG,
+    "WEBP": ImageFormat.WEBP,
+    "HEIF": ImageFormat.HEIC,
+}
+# What a sideways photo needs, by EXIF orientation: transpose first, then flip (0 vertical, 1
+# horizontal, -1 both, as cv2.flip counts).
+_TURNS: dict[int, tuple[bool, int | None]] = {
+    2: (False, 1),
+    3: (False, -1),
+    4: (False, 0),
+    5: (True, None),
+    6: (True, 1),
+    7: (True, -1),
+    8: (True, 0),
+}
+# What Pillow and its plugins raise on broken files.
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, IndexError, KeyError, TypeError)
+
+pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+Image.MAX_IMAGE_PIXELS = None  # the limits below are checked instead, before decoding
+cv2.setNumThreads(1)  # the inference pool has one thread a core already
+logging.getLogger("PIL").setLevel(logging.WARNING)
+
+
+def decode(data: bytes, limits: ImageLimits) -> Pixels:
+    """Decode an image and turn it upright by its EXIF orientation.
+
+    Returns:
+        Shape (height, width, 3), BGR.
+    Raises:
+        ImageTooLargeException: more bytes or pixels than the limits allow.
+        InvalidImageFormatException: no image, a format that the limits leave out, or a broken file.
+        InvalidParameterException: fewer pixels on a side than the limits ask for.
+    """
+    if len(data) > limits.max_bytes:
+        raise ImageTooLargeException
+    header = _read_header(data)
+    if _FORMATS[header.format or ""] not in limits.formats:
+        raise InvalidImageFormatException
+    width, height = header.size
+    if width * height > limits.max_pixels:
+        raise ImageTooLargeException(
+            f"Image size is too large: {width} x {height} pixels, at most {limits.max_pixels} in all"
+        )
+    if min(width, height) < limits.min_side_px:
+        raise InvalidParameterException(
+            "Request has invalid parameters", reason=f"ImageBelow{limits.min_side_px}Pixels"
+        )
+    return np.ascontiguousarray(_upright(_pixels(data, header), header))
+
+
+def _read_header(data: bytes) -> ImageFile.ImageFile:
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return Image.open(io.BytesIO(data), formats=("JPEG", "MPO", "PNG", "WEBP", "HEIF"))
+    except (UnidentifiedImageError, *_BROKEN) as error:
+        raise InvalidImageFormatException from error
+
+
+def _pixels(data: bytes, header: ImageFile.ImageFile) -> Pixels:
+    # OpenCV decodes a JPEG in half of Pillow's time but takes a truncated one for a grey picture.
+    if _FORMATS[header.format or ""] is ImageFormat.JPEG and _is_complete_jpeg(data):
+        decoded = cv2.imdecode(
+            np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        )
+        if decoded is not None:
+            return np.asarray(decoded, dtype=np.uint8)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return cv2.cvtColor(np.asarray(_as_rgb(header)), cv2.COLOR_RGB2BGR).astype(np.uint8, copy=False)
+    except _BROKEN as error:
+        raise InvalidImageFormatException from error
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16") or image.mode == "I":
+        # 16-bit grey: Pillow's own conversion clips everything above 255 to white.
+        grey = np.asarray(image.convert("I"), dtype=np.int32) >> 8
+        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+    return image.convert("RGB")
+
+
+def _is_complete_jpeg(data: bytes) -> bool:
+    """Whether the end-of-image marker follows the first scan (ITU T.81, annex B).
+
+    Entropy-coded data can't hold the marker by chance: each 0xFF in it is followed by 0x00.
+    """
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # fill byte
+            at += 1
+        elif marker == 0xDA:
+            return data.find(b"\xff\xd9", at) != -1
+        else:
+            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return False
+
+
+def _upright(pixels: Pixels, header: ImageFile.ImageFile) -> Pixels:
+    # libheif has turned a HEIC picture by its own transformations already.
+    if _FORMATS[header.format or ""] is ImageFormat.HEIC:
+        return pixels
+    try:
+        orientation = header.getexif().get(ExifTags.Base.Orientation, 1)
+    except _BROKEN:
+        return pixels
+    transpose, flip = (
+        _TURNS.get(orientation, (False, None)) if isinstance(orientation, int) else (False, None)
+    )
+    if transpose:
+        pixels = np.asarray(cv2.transpose(pixels), dtype=np.uint8)
+    if flip is not None:
+        pixels = np.asarray(cv2.flip(pixels, flip), dtype=np.uint8)
+    return pixels

@@ -1,0 +1,100 @@
+"""Photos from S3-compatible buckets, by the service's own credentials and from allowed places only."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from app.errors import ImageTooLargeException, InvalidS3ObjectException, ServiceUnavailableError
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+_THREADS = 16
+_UNAVAILABLE = {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout"}
+
+
+class AllowedPlaces:
+    """The buckets and prefixes that may be read; entries are `bucket` or `bucket/prefix`.
+
+    A prefix is the beginning of a key: `photos/` is a folder, `photos` also allows `photos-2025`.
+    """
+
+    def __init__(self, rules: Sequence[str]) -> None:
+        self._rules = [rule.partition("/") for rule in rules]
+
+    def allow(self, bucket: str, key: str) -> bool:
+        if any(part in (".", "..") for part in key.split("/")):
+            return False  # some S3 servers keep objects as files and would walk up
+        return any(bucket == name and key.startswith(prefix) for name, _, prefix in self._rules)
+
+
+class S3Reader:
+    """Reads objects of one S3 endpoint.
+
+    The client is made at first use: a service without S3 settings needs no credentials.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._allowed = AllowedPlaces(settings.s3_allowed)
+        self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="s3")
+        self._client: S3Client | None = None
+
+    async def fetch(self, bucket: str, key: str, version: str | None, max_bytes: int) -> bytes:
+        """The bytes of an object.
+
+        Raises:
+            InvalidS3ObjectException: not allowed, not there, or not readable; clients can't tell which.
+            ImageTooLargeException: more than `max_bytes`.
+            ServiceUnavailableError: the storage fails or does not answer.
+        """
+        if not self._allowed.allow(bucket, key):
+            raise InvalidS3ObjectException
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, self._read, bucket, key, version, max_bytes)
+
+    def _read(self, bucket: str, key: str, version: str | None, max_bytes: int) -> bytes:
+        try:
+            client = self._connect()
+            if version is None:
+                found = client.get_object(Bucket=bucket, Key=key)
+            else:
+                found = client.get_object(Bucket=bucket, Key=key, VersionId=version)
+            with found["Body"] as body:
+                if found["ContentLength"] > max_bytes:
+                    raise ImageTooLargeException
+                return bytes(body.read(max_bytes + 1))
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in _UNAVAILABLE:
+                raise ServiceUnavailableError("The photo storage is temporarily unavailable") from error
+            raise InvalidS3ObjectException from error
+        except BotoCoreError as error:
+            raise ServiceUnavailableError("The photo storage can't be reached") from error
+
+    def _connect(self) -> "S3Client":
+        if self._client is None:
+            secret = self._settings.s3_secret_access_key
+            self._client = boto3.session.Session().client(
+                "s3",
+                endpoint_url=self._settings.s3_endpoint_url,
+                region_name=self._settings.s3_region,
+                aws_access_key_id=self._settings.s3_access_key_id,
+                aws_secret_access_key=secret.get_secret_value() if secret else None,
+                config=Config(
+                    s3={"addressing_style": "path"},
+                    connect_timeout=5,
+                    read_timeout=20,
+                    retries={"total_max_attempts": 3, "mode": "standard"},
+                    max_pool_connections=_THREADS,
+                ),
+            )
+        return self._client
+
+    def close(self) -> None:
+        self._executor.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,190 @@
+"""Photos by URL, from public addresses only.
+
+A name is resolved once, every address it has must be public, and the connection goes to the address
+that was checked, with the original Host header and server name. Each redirect is checked again.
+No proxy and no credential of the environment is used.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Any, TypeAlias
+
+import httpcore
+import httpx
+
+from app.errors import ImageTooLargeException, InvalidImageUrlException
+
+MAX_REDIRECTS = 5
+_SCHEMES = ("http", "https")
+_NAT64 = IPv6Network("64:ff9b::/96")
+_USER_AGENT = b"svc-face-recon"
+
+Address: TypeAlias = IPv4Address | IPv6Address
+Network: TypeAlias = IPv4Network | IPv6Network
+
+
+class _Refused(Exception):
+    """The address is not one that a client may make the service connect to."""
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address is global, also the IPv4 address that an IPv6 address wraps."""
+    if isinstance(address, IPv6Address):
+        wrapped = address.ipv4_mapped or address.sixtofour
+        if address in _NAT64:
+            wrapped = IPv4Address(int(address) & 0xFFFFFFFF)
+        if wrapped is not None:
+            return is_public(wrapped)
+        if address.teredo is not None or address.is_site_local:
+            return False
+    return address.is_global and not address.is_multicast and not address.is_reserved
+
+
+class _CheckedBackend(httpcore.AsyncNetworkBackend):
+    """Connects to checked addresses only."""
+
+    def __init__(self, allowed: Sequence[Network]) -> None:
+        self._allowed = allowed
+        self._tcp = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109  # httpcore's signature
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        addresses = await self._resolve(host, port)
+        for address in addresses:
+            if not is_public(address) and not any(address in network for network in self._allowed):
+                raise _Refused
+        failure: httpcore.ConnectError | httpcore.ConnectTimeout | None = None
+        for address in addresses[:3]:
+            try:
+                return await self._tcp.connect_tcp(str(address), port, timeout=timeout)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+        raise failure or httpcore.ConnectError("no address")
+
+    @staticmethod
+    async def _resolve(host: str, port: int) -> list[Address]:
+        try:
+            return [ip_address(host.strip("[]"))]
+        except ValueError:
+            pass
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError("the name does not resolve") from error
+        return list(dict.fromkeys(ip_address(str(entry[4][0]).partition("%")[0]) for entry in found))
+
+
+class UrlFetcher:
+    """Fetches images over http and https.
+
+    Args:
+        timeout_s: for the whole fetch, redirects included.
+        allowed: networks that are allowed although they are not public.
+        enabled: False refuses every URL.
+    """
+
+    def __init__(self, *, timeout_s: float, allowed: Sequence[Network], enabled: bool) -> None:
+        self._timeout_s = timeout_s
+        self._enabled = enabled
+        self._any_port = bool(allowed)
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=ssl.create_default_context(),
+            max_connections=64,
+            max_keepalive_connections=0,
+            network_backend=_CheckedBackend(allowed),
+        )
+
+    async def fetch(self, url: str, max_bytes: int) -> bytes:
+        """The body that a URL leads to.
+
+        Raises:
+            InvalidImageUrlException: not http(s), not public, unreachable, or no 200 at its end.
+            ImageTooLargeException: more than `max_bytes`.
+        """
+        if not self._enabled:
+            raise InvalidImageUrlException("Images by URL are switched off", reason="ImageUrlsOff")
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._follow(url, max_bytes)
+        except TimeoutError as error:
+            raise InvalidImageUrlException("The image URL took too long", reason="ImageUrlTimeout") from error
+
+    async def _follow(self, url: str, max_bytes: int) -> bytes:
+        for _ in range(MAX_REDIRECTS + 1):
+            target = self._check(url)
+            headers = [(b"Host", target.netloc), (b"Accept", b"image/*"), (b"User-Agent", _USER_AGENT)]
+            try:
+                where = httpcore.URL(
+                    scheme=target.raw_scheme, host=target.raw_host, port=target.port, target=target.raw_path
+                )
+                async with self._pool.stream("GET", where, headers=headers) as response:
+                    location = _header(response, b"location")
+                    if response.status in (301, 302, 303, 307, 308) and location:
+                        url = str(target.join(location))
+                        continue
+                    if response.status != 200:
+                        raise InvalidImageUrlException(
+                            f"The image URL answered {response.status}", reason="ImageUrlStatus"
+                        )
+                    return await _read(response, max_bytes)
+            except _Refused as error:
+                raise _not_allowed() from error
+            except (
+                httpcore.NetworkError,
+                httpcore.TimeoutException,
+                httpcore.ProtocolError,
+                httpx.InvalidURL,
+                ssl.SSLError,
+                OSError,
+            ) as error:
+                raise InvalidImageUrlException(
+                    "The image URL could not be reached", reason="ImageUrlUnreachable"
+                ) from error
+        raise InvalidImageUrlException("The image URL redirects too often", reason="ImageUrlRedirects")
+
+    def _check(self, url: str) -> httpx.URL:
+        try:
+            target = httpx.URL(url)
+        except httpx.InvalidURL as error:
+            raise InvalidImageUrlException("The image URL is not a URL", reason="ImageUrlInvalid") from error
+        if target.scheme not in _SCHEMES or not target.host:
+            raise InvalidImageUrlException("The image URL must be http or https", reason="ImageUrlInvalid")
+        if target.userinfo:
+            raise InvalidImageUrlException("The image URL must hold no password", reason="ImageUrlInvalid")
+        if not self._any_port and target.port not in (None, 80, 443):
+            raise _not_allowed()
+        return target
+
+    async def aclose(self) -> None:
+        await self._pool.aclose()
+
+
+def _not_allowed() -> InvalidImageUrlException:
+    return InvalidImageUrlException(
+        "The image URL does not lead to a public address", reason="ImageUrlNotAllowed"
+    )
+
+
+def _header(response: httpcore.Response, name: bytes) -> str | None:
+    for key, value in response.headers:
+        if key.lower() == name:
+            return str(value.decode("latin-1"))
+    return None
+
+
+async def _read(response: httpcore.Response, max_bytes: int) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_stream():
+        body += chunk
+        if len(body) > max_bytes:
+            raise ImageTooLargeException
+    return bytes(body)

@@ -1,0 +1,49 @@
+"""The web application: lifespan, routers, middleware, one error handler."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+from prometheus_fastapi_instrumentator import Instrumentator
+
+from app import __version__
+from app.api import docs, members, ops, problems
+from app.api.aws import door
+from app.api.body_limit import BodyLimit
+from app.api.rest import collections, faces
+from app.resources import open_resources
+from app.settings import Settings
+
+DESCRIPTION = """Self-hosted face recognition. `POST /` speaks the AWS Rekognition protocol (AWS JSON 1.1)
+for unmodified AWS SDKs; this document is for everybody else."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application for a database that `settings.database_url` names."""
+    requests = CollectorRegistry()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_resources(settings) as resources:
+            resources.metrics.registry.register(requests)
+            app.state.resources = resources
+            yield
+
+    app = FastAPI(
+        title=settings.service_name,
+        version=__version__,
+        description=DESCRIPTION,
+        root_path=settings.root_path,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        responses={"4XX": {"model": problems.Problem, "content": {problems.MEDIA_TYPE: {}}}},
+    )
+    for router in (door.router, faces.router, collections.router, members.router, ops.router):
+        app.include_router(router)
+    docs.install(app)
+    problems.install(app)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_request_bytes)
+    Instrumentator(registry=requests, excluded_handlers=["/metrics", "/live", "/health"]).instrument(app)
+    return app

@@ -1,0 +1,88 @@
+"""A real service in a process of its own, for measuring and for the tests."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+_LISTENING = re.compile(r"listening on (http://\S+),")
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 40
+
+
+class ServiceFailedError(Exception):
+    """The service ended or did not listen in time; the text is what it printed."""
+
+
+@dataclass(slots=True)
+class RunningService:
+    """A started service: its address, its process, and what it has printed so far."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log_path: Path
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> int:
+        """Stop it as a person would, and return its exit status."""
+        self.process.send_signal(how)
+        return self.process.wait(STOP_TIMEOUT_S)
+
+
+def start(data_dir: Path, **settings: str) -> RunningService:
+    """Start `python -m app serve` on a free port of 127.0.0.1 and wait until it listens.
+
+    Args:
+        data_dir: its DATA_DIR.
+        settings: more of its settings, by their names in the environment.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True)
+    log_path = Path(tempfile.mkstemp(prefix="service-", suffix=".log", dir=data_dir)[1])
+    with log_path.open("wb") as log:
+        process = _spawn(data_dir, settings, log)
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        found = _LISTENING.search(log_path.read_text())
+        if found:
+            return RunningService(found[1], process, log_path)
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    raise ServiceFailedError(log_path.read_text())
+
+
+def _spawn(data_dir: Path, settings: Mapping[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+    names = {"HOST": "127.0.0.1", "PORT": "0", "DATA_DIR": str(data_dir), "MODEL_PACK": "mobile", **settings}
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    return subprocess.Popen(
+        [sys.executable, "-m", "app", "serve"],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        cwd=Path(__file__).parents[2],
+        env={**kept, **names},
+        start_new_session=threading.current_thread() is threading.main_thread(),
+    )
+
+
+@contextmanager
+def running(**settings: str) -> Iterator[RunningService]:
+    """A service with a DATA_DIR of its own that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="svc-face-recon-") as folder:
+        service = start(Path(folder) / "data", **settings)
+        try:
+            yield service
+        finally:
+            service.stop()

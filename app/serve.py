@@ -1,0 +1,110 @@
+"""`python -m app serve`: database, migrations, model pack, then the web server."""
+
+import logging
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from socket import socket
+
+import uvicorn
+from pydantic import SecretStr
+from sqlalchemy.exc import OperationalError
+
+from app.engine import packs
+from app.engine.packs import PackNotInstalledError
+from app.main import create_app
+from app.settings import Settings, SettingsError, load_settings
+from app.store import migrate
+from app.store.embedded import (
+    AlreadyServedError,
+    EmbeddedPostgres,
+    EmbeddedPostgresError,
+    claim_data_dir,
+)
+
+log = logging.getLogger("app")
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens as soon as it does, also when the system chose the port."""
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and self.servers:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            log.info("listening on http://%s:%s, docs at http://%s:%s/docs", shown, port, shown, port)
+
+
+@contextmanager
+def open_database(settings: Settings) -> Iterator[Settings]:
+    """Settings that name a database: the configured one, or the embedded one while this is open."""
+    if settings.database_url is not None:
+        yield settings
+        return
+    embedded = EmbeddedPostgres(settings.data_dir)
+    try:
+        yield settings.model_copy(update={"database_url": SecretStr(embedded.start())})
+    finally:
+        embedded.stop()
+
+
+def serve() -> int:
+    """Run the service until SIGINT or SIGTERM; returns the exit status."""
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        return _fail(error)
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("httpcore").setLevel(logging.WARNING)
+    # insightface 2.1 calls a scikit-image function that warns at every face.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="insightface")
+    try:
+        with ExitStack() as stack:
+            # A stop while the database starts still unwinds: the database is stopped too.
+            signal.signal(signal.SIGTERM, _interrupt)
+            if settings.database_url is None:
+                stack.enter_context(claim_data_dir(settings.data_dir))
+            pack, folder = packs.require(settings.model_pack, settings.models_path)
+            log.info("model pack %s from %s; licence: %s", pack.name, folder, pack.licence)
+            ready = stack.enter_context(open_database(settings))
+            assert ready.database_url is not None
+            migrate.upgrade(ready.database_url.get_secret_value())
+            return _run(ready)
+    except (AlreadyServedError, EmbeddedPostgresError, PackNotInstalledError) as error:
+        return _fail(error)
+    except OperationalError as error:
+        return _fail(f"the database of DATABASE_URL can't be used: {str(error.orig).splitlines()[0]}")
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(settings: Settings) -> int:
+    server = _Server(
+        uvicorn.Config(
+            create_app(settings),
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,  # paths and queries may hold names
+            server_header=False,
+            timeout_graceful_shutdown=30,
+        )
+    )
+    with suppress(KeyboardInterrupt):
+        server.run()
+    return 0 if server.started else 1
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _fail(reason: object) -> int:
+    print(f"svc-face-recon: {reason}", file=sys.stderr)
+    return 1

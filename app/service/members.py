@@ -1,0 +1,206 @@
+"""Rules of members: people with an id of their own. A member is a user of a collection."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+from app.domain import Caller, Face, ImageInput, PublicId, StoredFace
+from app.errors import ResourceNotFoundException, ServiceQuotaExceededException
+from app.service.collections import Collections
+from app.service.ids import EXTERNAL_IMAGE_ID_MAX, USER_ID_MAX, public_id
+from app.service.recognition import SAME_FACE_IOU, Recognition, cosine_of, embedding_of
+from app.store import collections as collection_store
+from app.store import faces as face_store
+from app.store import users as user_store
+from app.store.database import Database
+
+DEFAULT_COLLECTION = "members"
+MAX_FACES_A_MEMBER = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """`created`: the member is new. `face_created`: the photo was not enrolled before."""
+
+    user: PublicId
+    face: StoredFace
+    created: bool
+    face_created: bool
+    faces: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemberMatch:
+    member_id: str
+    user_id: str
+    face_id: UUID
+    cosine: float
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Identification:
+    searched: Face
+    matches: tuple[MemberMatch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`cosine` is that of the best of the member's faces; None when the member has none."""
+
+    verified: bool
+    cosine: float | None
+    similarity: float
+    face_id: UUID | None
+
+
+class Members:
+    """Enrolling, identifying and verifying members. Thresholds are cosines, -1..1."""
+
+    def __init__(self, database: Database, collections: Collections, recognition: Recognition) -> None:
+        self._database = database
+        self._collections = collections
+        self._recognition = recognition
+
+    async def enroll(
+        self,
+        caller: Caller,
+        collection_id: str,
+        member_id: str,
+        image: ImageInput,
+        metadata: Mapping[str, Any] | None,
+    ) -> Enrolment:
+        """Add the largest face of an image to a member, who is created when new.
+
+        The collection `members` is made at its first use, any other must exist. The same image again
+        changes nothing.
+
+        Raises:
+            NoFaceFound: the image has no face; nothing is stored.
+            ServiceQuotaExceededException: the member has 100 faces.
+        """
+        user = public_id(member_id, "member_id", USER_ID_MAX)
+        label = public_id(member_id, "member_id", EXTERNAL_IMAGE_ID_MAX)
+        if collection_id != DEFAULT_COLLECTION:
+            await self._collections.confirm_searchable(caller, collection_id)
+        face, found = await self._recognition.largest_face(image)
+        async with self._database.session() as session:
+            await collection_store.create(
+                session, caller.account_id, collection_id, self._collections.face_model_version
+            )
+            await self._collections.require_searchable(session, caller, collection_id)
+            created = await user_store.ensure(session, caller.account_id, collection_id, user, metadata)
+            place = (caller.account_id, collection_id, found.image_id, label.safe)
+            await face_store.lock_image(session, *place)
+            known = [
+                stored
+                for stored in await face_store.of_image(session, *place)
+                if stored.user_id == user.safe and stored.box.iou(face.box) >= SAME_FACE_IOU
+            ]
+            count = await face_store.count_of_user(session, caller.account_id, collection_id, user.safe)
+            if known:
+                return Enrolment(user, known[0], created, face_created=False, faces=count)
+            if count >= MAX_FACES_A_MEMBER:
+                raise ServiceQuotaExceededException(f"A member has at most {MAX_FACES_A_MEMBER} faces")
+            stored = StoredFace(uuid4(), found.image_id, label, user.safe, face.box, face.confidence)
+            await face_store.add(
+                session,
+                caller.account_id,
+                collection_id,
+                [face_store.NewFace(stored, embedding_of(face))],
+            )
+        return Enrolment(user, stored, created, face_created=True, faces=count + 1)
+
+    async def identify(
+        self,
+        caller: Caller,
+        collection_id: str,
+        image: ImageInput,
+        *,
+        min_cosine: float,
+        limit: int,
+    ) -> Identification:
+        """The members most like the largest face of an image, each by their best face.
+
+        Raises:
+            NoFaceFound: the image has no face.
+        """
+        empty = await self._is_unused_default(caller, collection_id)
+        face, _ = await self._recognition.largest_face(image)
+        if empty:
+            return Identification(face, ())
+        async with self._database.session() as session:
+            place = (caller.account_id, collection_id)
+            found = await face_store.nearest_users(
+                session, *place, embedding_of(face), min_cosine=min_cosine, limit=limit
+            )
+            names = await user_store.member_ids(session, *place, [match.user_id for match in found])
+        return Identification(
+            face,
+            tuple(
+                MemberMatch(
+                    names[match.user_id],
+                    match.user_id,
+                    match.face_id,
+                    match.cosine,
+                    self._recognition.similarity(match.cosine),
+                )
+                for match in found
+            ),
+        )
+
+    async def verify(
+        self,
+        caller: Caller,
+        collection_id: str,
+        member_id: str,
+        image: ImageInput,
+        *,
+        min_cosine: float,
+    ) -> Verdict:
+        """Whether the largest face of an image is a member.
+
+        Raises:
+            ResourceNotFoundException: no such member.
+            NoFaceFound: the image has no face.
+        """
+        user = public_id(member_id, "member_id", USER_ID_MAX)
+        place = (caller.account_id, collection_id)
+        unknown = ResourceNotFoundException(f"The member id: {member_id} does not exist")
+        if await self._is_unused_default(caller, collection_id):
+            raise unknown
+        async with self._database.session() as session:
+            if not await user_store.exists(session, *place, user.safe):
+                raise unknown
+        face, _ = await self._recognition.largest_face(image)
+        async with self._database.session() as session:
+            found = await face_store.nearest_users(
+                session, *place, embedding_of(face), min_cosine=-1, limit=1, user_id=user.safe
+            )
+        if not found:
+            return Verdict(verified=False, cosine=None, similarity=0.0, face_id=None)
+        best = found[0]
+        return Verdict(
+            verified=best.cosine >= min_cosine,
+            cosine=best.cosine,
+            similarity=self._recognition.similarity(best.cosine),
+            face_id=best.face_id,
+        )
+
+    async def compare(self, one: ImageInput, other: ImageInput) -> tuple[float, float]:
+        """Cosine and Similarity of the largest faces of two images; NoFaceFound when one has none."""
+        first, _ = await self._recognition.largest_face(one)
+        second, _ = await self._recognition.largest_face(other)
+        cosine = cosine_of(embedding_of(first), embedding_of(second))
+        return cosine, self._recognition.similarity(cosine)
+
+    async def _is_unused_default(self, caller: Caller, collection_id: str) -> bool:
+        """Whether this is the default collection before its first use; raises for others that lack."""
+        async with self._database.session() as session:
+            if collection_id == DEFAULT_COLLECTION:
+                found = await collection_store.find(session, caller.account_id, collection_id)
+                if found is None:
+                    return True
+            await self._collections.require_searchable(session, caller, collection_id)
+            return False

@@ -1,0 +1,339 @@
+"""Rules of detecting, indexing, searching and comparing faces."""
+
+from dataclasses import dataclass
+from typing import Self
+from uuid import UUID, uuid4
+
+import numpy as np
+
+from app.domain import (
+    Caller,
+    Embed,
+    Face,
+    ImageInput,
+    Match,
+    Page,
+    PublicId,
+    QualityLevel,
+    StoredFace,
+    Vector,
+)
+from app.engine.quality import reasons_against
+from app.engine.similarity import SimilarityCurve
+from app.errors import InvalidParameterException, NoFaceFound
+from app.metrics import Metrics
+from app.service.analysis import Analyser, Analysis
+from app.service.collections import Collections
+from app.store import faces as store
+from app.store.database import Database
+
+# Two boxes of one image that overlap this much are the same face, found twice by two calls.
+SAME_FACE_IOU = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """The least cosine that counts as a match."""
+
+    cosine: float
+
+    @classmethod
+    def of_similarity(cls, percent: float, curve: SimilarityCurve) -> Self:
+        return cls(curve.cosine(percent))
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedFace:
+    stored: StoredFace
+    detail: Face
+
+
+@dataclass(frozen=True, slots=True)
+class UnindexedFace:
+    detail: Face
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    records: tuple[IndexedFace, ...]
+    unindexed: tuple[UnindexedFace, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSearch:
+    searched: Face
+    matches: tuple[Match, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedFace:
+    face: Face
+    cosine: float
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Faces of the target image, best match first, beside the largest face of the source image."""
+
+    source: Face
+    matches: tuple[ComparedFace, ...]
+    unmatched: tuple[ComparedFace, ...]
+
+
+class Recognition:
+    """Faces in images and collections. Similarity is 0..100, cosine -1..1."""
+
+    def __init__(
+        self,
+        database: Database,
+        collections: Collections,
+        analyser: Analyser,
+        curve: SimilarityCurve,
+        metrics: Metrics,
+    ) -> None:
+        self._database = database
+        self._collections = collections
+        self._analyser = analyser
+        self._curve = curve
+        self._metrics = metrics
+
+    def threshold(self, similarity: float) -> Threshold:
+        """The threshold that a Similarity stands for."""
+        return Threshold.of_similarity(similarity, self._curve)
+
+    def similarity(self, cosine: float) -> float:
+        return self._curve.similarity(cosine)
+
+    async def detect(self, image: ImageInput, max_faces: int) -> tuple[Face, ...]:
+        """The faces of an image, largest first; empty when there is none."""
+        found = await self._analyser.analyse(image, Embed.NONE, max_faces)
+        return found.faces
+
+    async def largest_face(
+        self, image: ImageInput, quality: QualityLevel = QualityLevel.NONE
+    ) -> tuple[Face, Analysis]:
+        """The largest face of an image, with its embedding.
+
+        Raises:
+            NoFaceFound: there is no face that passes the quality level.
+        """
+        found = await self._analyser.analyse(image, Embed.LARGEST, 1)
+        if not found.faces or reasons_against(found.faces[0], quality):
+            raise NoFaceFound
+        return found.faces[0], found
+
+    async def index(
+        self,
+        caller: Caller,
+        collection_id: str,
+        image: ImageInput,
+        *,
+        external_image_id: PublicId | None,
+        max_faces: int | None,
+        quality: QualityLevel,
+        most_faces: int,
+    ) -> Indexed:
+        """Store the faces of an image in a collection.
+
+        The same image under the same ExternalImageId stores nothing twice and answers the same ids,
+        also when two calls come at once. Over `max_faces`, faces that fail a stricter quality level
+        go first, then the smallest. `most_faces` is the limit of the door.
+        """
+        await self._collections.confirm_searchable(caller, collection_id)
+        found = await self._analyser.analyse(image, Embed.ALL, most_faces)
+        chosen, left_out = _choose(found.faces, quality, max_faces)
+        async with self._database.session() as session:
+            await self._collections.require_searchable(session, caller, collection_id)
+            known: list[StoredFace] = []
+            if external_image_id is not None:
+                place = (caller.account_id, collection_id, found.image_id, external_image_id.safe)
+                await store.lock_image(session, *place)
+                known = await store.of_image(session, *place)
+            records, new = _match_known(chosen, known, found.image_id, external_image_id)
+            await store.add(session, caller.account_id, collection_id, new)
+        self._metrics.faces_indexed.inc(len(new))
+        return Indexed(tuple(records), left_out)
+
+    async def search(
+        self, caller: Caller, collection_id: str, face_id: UUID, threshold: Threshold, limit: int
+    ) -> tuple[Match, ...]:
+        """Faces of a collection like one of its own faces, which is left out."""
+        async with self._database.session() as session:
+            await self._collections.require_searchable(session, caller, collection_id)
+            probe = await store.vector_of(session, caller.account_id, collection_id, face_id)
+            if probe is None:
+                raise InvalidParameterException(
+                    "faceId was not found in the collection.", reason="FaceNotFound"
+                )
+            return await self._nearest(caller, collection_id, probe, threshold, limit, leave_out=face_id)
+
+    async def search_by_image(
+        self,
+        caller: Caller,
+        collection_id: str,
+        image: ImageInput,
+        *,
+        threshold: Threshold,
+        limit: int,
+        quality: QualityLevel,
+    ) -> ImageSearch:
+        """Faces of a collection like the largest face of an image.
+
+        Raises:
+            NoFaceFound: the image has no face.
+        """
+        await self._collections.confirm_searchable(caller, collection_id)
+        searched, _ = await self.largest_face(image, quality)
+        matches = await self._nearest(caller, collection_id, embedding_of(searched), threshold, limit)
+        return ImageSearch(searched, matches)
+
+    async def compare(
+        self,
+        source: ImageInput,
+        target: ImageInput,
+        *,
+        threshold: Threshold,
+        quality: QualityLevel,
+        most_faces: int,
+    ) -> Comparison:
+        """Compare the largest face of one image with every face of another.
+
+        Raises:
+            NoFaceFound: one of the images has no face that passes the quality level.
+        """
+        largest, _ = await self.largest_face(source, quality)
+        found = await self._analyser.analyse(target, Embed.ALL, most_faces)
+        passing = [face for face in found.faces if not reasons_against(face, quality)]
+        if not passing:
+            raise NoFaceFound
+        compared = [self._compare(largest, face) for face in passing]
+        compared.sort(key=lambda item: item.cosine, reverse=True)
+        return Comparison(
+            largest,
+            tuple(item for item in compared if item.cosine >= threshold.cosine),
+            tuple(item for item in compared if item.cosine < threshold.cosine),
+        )
+
+    async def page(
+        self,
+        caller: Caller,
+        collection_id: str,
+        *,
+        after: UUID | None,
+        limit: int,
+        face_ids: list[UUID] | None,
+        user_id: str | None,
+    ) -> tuple[Page[StoredFace], str]:
+        """Faces of a collection in the order of their ids, and the collection's FaceModelVersion."""
+        async with self._database.session() as session:
+            collection = await self._collections.require(session, caller, collection_id)
+            page = await store.page(
+                session,
+                caller.account_id,
+                collection_id,
+                after=after,
+                limit=limit,
+                face_ids=face_ids,
+                user_id=user_id,
+            )
+            return page, collection.face_model_version
+
+    async def delete(
+        self, caller: Caller, collection_id: str, face_ids: list[UUID]
+    ) -> tuple[list[UUID], list[tuple[UUID, str | None, str]]]:
+        """Delete faces.
+
+        Returns:
+            The ids deleted, and (id, user id or None, Rekognition's reason) of those that were not.
+        """
+        async with self._database.session() as session:
+            await self._collections.require(session, caller, collection_id)
+            deleted, kept = await store.remove(session, caller.account_id, collection_id, face_ids)
+        seen = {*deleted, *(face_id for face_id, _ in kept)}
+        refused: list[tuple[UUID, str | None, str]] = [
+            (face_id, user_id, "ASSOCIATED_TO_AN_EXISTING_USER") for face_id, user_id in kept
+        ]
+        refused += [
+            (face_id, None, "FACE_NOT_FOUND") for face_id in dict.fromkeys(face_ids) if face_id not in seen
+        ]
+        return deleted, refused
+
+    def _compare(self, source: Face, target: Face) -> ComparedFace:
+        cosine = cosine_of(embedding_of(source), embedding_of(target))
+        return ComparedFace(target, cosine, self._curve.similarity(cosine))
+
+    async def _nearest(
+        self,
+        caller: Caller,
+        collection_id: str,
+        probe: Vector,
+        threshold: Threshold,
+        limit: int,
+        leave_out: UUID | None = None,
+    ) -> tuple[Match, ...]:
+        with self._metrics.stage_seconds.labels("search").time():
+            async with self._database.session() as session:
+                found = await store.nearest(
+                    session,
+                    caller.account_id,
+                    collection_id,
+                    probe,
+                    min_cosine=threshold.cosine,
+                    limit=limit,
+                    leave_out=leave_out,
+                )
+        return tuple(Match(face, cosine, self._curve.similarity(cosine)) for face, cosine in found)
+
+
+def embedding_of(face: Face) -> Vector:
+    """The embedding of a face that was analysed with one."""
+    if face.embedding is None:
+        raise ValueError("the face was analysed without an embedding")
+    return face.embedding
+
+
+def cosine_of(one: Vector, other: Vector) -> float:
+    """Cosine of two unit vectors, -1..1."""
+    return float(np.clip(np.dot(one, other), -1.0, 1.0))
+
+
+def _choose(
+    faces: tuple[Face, ...], quality: QualityLevel, max_faces: int | None
+) -> tuple[list[Face], tuple[UnindexedFace, ...]]:
+    judged = [(face, reasons_against(face, quality)) for face in faces]
+    passing = [face for face, reasons in judged if not reasons]
+    left_out = [UnindexedFace(face, reasons) for face, reasons in judged if reasons]
+    if max_faces is not None and len(passing) > max_faces:
+        # Stable sorts: equal quality keeps the order of size, largest first.
+        ranked = sorted(passing, key=_poor)
+        left_out += [UnindexedFace(face, ("EXCEEDS_MAX_FACES",)) for face in ranked[max_faces:]]
+        kept = {id(face) for face in ranked[:max_faces]}
+        passing = [face for face in passing if id(face) in kept]
+    return passing, tuple(left_out)
+
+
+def _poor(face: Face) -> int:
+    return sum(
+        bool(reasons_against(face, level))
+        for level in (QualityLevel.LOW, QualityLevel.MEDIUM, QualityLevel.HIGH)
+    )
+
+
+def _match_known(
+    faces: list[Face], known: list[StoredFace], image_id: UUID, external_image_id: PublicId | None
+) -> tuple[list[IndexedFace], list[store.NewFace]]:
+    """Pair faces with those that an earlier call stored from the same image; the others are new."""
+    free = list(known)
+    records, new = [], []
+    for face in faces:
+        same = max(free, key=lambda stored: stored.box.iou(face.box), default=None)
+        if same is not None and same.box.iou(face.box) >= SAME_FACE_IOU:
+            free.remove(same)
+            records.append(IndexedFace(same, face))
+            continue
+        stored = StoredFace(uuid4(), image_id, external_image_id, None, face.box, face.confidence)
+        records.append(IndexedFace(stored, face))
+        new.append(store.NewFace(stored, embedding_of(face)))
+    return records, new

@@ -1,0 +1,110 @@
+"""Settings from the environment and `.env`. Entry points read them once and pass them on."""
+
+from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+
+def _split(value: Any) -> Any:
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+class SettingsError(Exception):
+    """A setting has a value that can't be used; the text names it in one line."""
+
+
+class Settings(BaseSettings):
+    """One field per environment variable, of the same name in capitals. See `.env.example`."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    service_name: str = "svc-face-recon"
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    root_path: str = Field(default="", pattern=r"^(/[A-Za-z0-9_.~-]+)*$")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    account_id: str = Field(default="000000000000", pattern=r"^\d{12}$")
+    aws_region: str = Field(default="us-east-1", pattern=r"^[a-z0-9-]+$")
+
+    data_dir: Path = Path("data")
+    database_url: SecretStr | None = None
+    db_pool_size: int = Field(default=10, ge=1, le=1000)
+    db_max_overflow: int = Field(default=20, ge=0, le=1000)
+
+    model_pack: Literal["mobile", "buffalo_l", "buffalo_s", "antelopev2"] = "mobile"
+    models_dir: Path | None = None
+    model_url: str = Field(
+        default="https://github.com/deepinsight/insightface/releases/download/v0.7",
+        pattern=r"^https?://",
+    )
+    face_recognition_threshold: float = Field(default=0.35, ge=-1, le=1)
+    max_faces_per_image: int = Field(default=100, ge=1, le=1000)
+    min_face_confidence: float = Field(default=0.5, ge=0.05, le=1)
+    inference_threads: int = Field(default=0, ge=0, le=256)
+    inference_queue_size: int = Field(default=128, ge=64, le=10_000)
+    inference_deadline_seconds: float = Field(default=10, gt=0, le=600)
+
+    max_request_bytes: int = Field(default=16 * MIB, ge=MIB)
+    max_image_bytes: int = Field(default=15 * MIB, ge=1024)
+    max_image_pixels: int = Field(default=100_000_000, ge=80 * 80)
+
+    image_urls: bool = True
+    image_url_timeout_seconds: float = Field(default=10, gt=0, le=120)
+    image_url_allowed_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
+
+    s3_endpoint_url: str | None = None
+    s3_region: str = "us-east-1"
+    s3_access_key_id: str | None = None
+    s3_secret_access_key: SecretStr | None = None
+    s3_allowed: Annotated[tuple[str, ...], NoDecode] = ()
+
+    _comma_lists = field_validator("image_url_allowed_networks", "s3_allowed", mode="before")(_split)
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgresql_only(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        scheme, found, rest = value.get_secret_value().partition("://")
+        if not found or scheme not in {"postgres", "postgresql", "postgresql+psycopg"}:
+            raise ValueError("must begin with postgresql://")
+        return SecretStr(f"postgresql+psycopg://{rest}")
+
+    @field_validator("s3_allowed")
+    @classmethod
+    def _bucket_first(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for rule in value:
+            if rule.startswith("/"):
+                raise ValueError("each entry is a bucket, or bucket/prefix")
+        return value
+
+    @cached_property
+    def models_path(self) -> Path:
+        """Where installed model packs lie."""
+        return self.models_dir or self.data_dir / "models"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings.
+
+    Raises:
+        SettingsError: a value can't be used; the message is one line and holds no secret.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in found['loc'][:1]).upper()}: {found['msg']}"
+            for found in error.errors(include_url=False, include_input=False)
+        )
+        raise SettingsError(f"wrong setting: {problems}") from error

@@ -1,0 +1,104 @@
+"""All SQL on collections."""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.domain import Collection, CollectionCounts, Page
+from app.errors import ResourceNotFoundException
+from app.store.tables import collections, faces, users
+
+
+async def create(
+    session: AsyncSession,
+    account_id: str,
+    collection_id: str,
+    model: str,
+    tags: Mapping[str, str] | None = None,
+) -> bool:
+    """Create a collection pinned to a face model; False when it is there already."""
+    created = await session.execute(
+        insert(collections)
+        .values(
+            account_id=account_id,
+            collection_id=collection_id,
+            face_model_version=model,
+            tags=dict(tags or {}),
+        )
+        .on_conflict_do_nothing()
+        .returning(collections.c.collection_id)
+    )
+    return created.first() is not None
+
+
+async def find(session: AsyncSession, account_id: str, collection_id: str) -> Collection | None:
+    """A collection, or None."""
+    row = (
+        await session.execute(
+            select(collections).where(
+                collections.c.account_id == account_id, collections.c.collection_id == collection_id
+            )
+        )
+    ).first()
+    return Collection(row.collection_id, row.face_model_version, row.created_at) if row else None
+
+
+async def require(session: AsyncSession, account_id: str, collection_id: str) -> Collection:
+    """A collection.
+
+    Raises:
+        ResourceNotFoundException: the account has none of this id.
+    """
+    found = await find(session, account_id, collection_id)
+    if found is None:
+        raise not_found(collection_id)
+    return found
+
+
+def not_found(collection_id: str) -> ResourceNotFoundException:
+    return ResourceNotFoundException(f"The collection id: {collection_id} does not exist")
+
+
+async def page(session: AsyncSession, account_id: str, after: str | None, limit: int) -> Page[Collection]:
+    """Collections of an account in the order of their ids."""
+    query = select(collections).where(collections.c.account_id == account_id)
+    if after is not None:
+        query = query.where(collections.c.collection_id > after)
+    rows = (await session.execute(query.order_by(collections.c.collection_id).limit(limit + 1))).all()
+    items = [Collection(row.collection_id, row.face_model_version, row.created_at) for row in rows[:limit]]
+    return Page(items, items[-1].collection_id if len(rows) > limit and items else None)
+
+
+async def counts(session: AsyncSession, account_id: str, collection_id: str) -> CollectionCounts:
+    """How many faces and users a collection holds."""
+    totals: Sequence[int] = [
+        await session.scalar(
+            select(func.count())
+            .select_from(table)
+            .where(table.c.account_id == account_id, table.c.collection_id == collection_id)
+        )
+        or 0
+        for table in (faces, users)
+    ]
+    return CollectionCounts(faces=totals[0], users=totals[1])
+
+
+async def totals(session: AsyncSession, account_id: str) -> tuple[int, int, int]:
+    """How many collections, users and faces an account has."""
+    found = [
+        await session.scalar(select(func.count()).select_from(table).where(table.c.account_id == account_id))
+        for table in (collections, users, faces)
+    ]
+    return found[0] or 0, found[1] or 0, found[2] or 0
+
+
+async def remove(session: AsyncSession, account_id: str, collection_id: str) -> bool:
+    """Delete a collection with its users and faces; False when there was none."""
+    removed = await session.execute(
+        delete(collections)
+        .where(collections.c.account_id == account_id, collections.c.collection_id == collection_id)
+        .returning(collections.c.collection_id)
+    )
+    return removed.first() is not None
