@@ -45,12 +45,12 @@ def main() -> int:
 
         return run(arguments)
     if arguments.command == "bench":
-        from app.bench.report import bench as run_bench
+        from app.measure.bench import bench as run_bench
 
         return run_bench(arguments.data, arguments.out)
-    from app.evaluation.report import evaluate as run_evaluation
+    from app.measure.evaluate import evaluate as run_evaluation
 
-    return run_evaluation(arguments.data, arguments.out, fit=arguments.fit)
+    return run_evaluation(arguments.data, arguments.out, fit_curve=arguments.fit)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import io
 import logging
-import warnings
+import struct
 
 import cv2
 import numpy as np
@@ -18,11 +18,12 @@ from app.errors import (
 
 _FORMATS = {
     "JPEG": ImageFormat.JPEG,
-    "MPO": ImageFormat.JPEG,  # a JPEG with a second picture behind it, as phones write
+    "MPO": ImageFormat.JPEG,  # what Pillow calls a JPEG with a second picture behind it, as phones write
     "PNG": ImageFormat.PNG,
     "WEBP": ImageFormat.WEBP,
     "HEIF": ImageFormat.HEIC,
 }
+_PARSERS = ("JPEG", "PNG", "WEBP", "HEIF")
 # What a sideways photo needs, by EXIF orientation: transpose first, then flip (0 vertical, 1
 # horizontal, -1 both, as cv2.flip counts).
 _TURNS: dict[int, tuple[bool, int | None]] = {
@@ -35,7 +36,9 @@ _TURNS: dict[int, tuple[bool, int | None]] = {
     8: (True, 0),
 }
 # What Pillow and its plugins raise on broken files.
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, IndexError, KeyError, TypeError)
+_BROKEN = (
+    OSError, SyntaxError, ValueError, EOFError, RuntimeError, IndexError, KeyError, TypeError, struct.error
+)  # fmt: skip
 
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 Image.MAX_IMAGE_PIXELS = None  # the limits below are checked instead, before decoding
@@ -72,8 +75,7 @@ def decode(data: bytes, limits: ImageLimits) -> Pixels:
 
 def _read_header(data: bytes) -> ImageFile.ImageFile:
     try:
-        with warnings.catch_warnings(action="ignore"):
-            return Image.open(io.BytesIO(data), formats=("JPEG", "MPO", "PNG", "WEBP", "HEIF"))
+        return Image.open(io.BytesIO(data), formats=_PARSERS)
     except (UnidentifiedImageError, *_BROKEN) as error:
         raise InvalidImageFormatException from error
 
@@ -87,8 +89,7 @@ def _pixels(data: bytes, header: ImageFile.ImageFile) -> Pixels:
         if decoded is not None:
             return np.asarray(decoded, dtype=np.uint8)
     try:
-        with warnings.catch_warnings(action="ignore"):
-            return cv2.cvtColor(np.asarray(_as_rgb(header)), cv2.COLOR_RGB2BGR).astype(np.uint8, copy=False)
+        return cv2.cvtColor(np.asarray(_as_rgb(header)), cv2.COLOR_RGB2BGR).astype(np.uint8, copy=False)
     except _BROKEN as error:
         raise InvalidImageFormatException from error
 

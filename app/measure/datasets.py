@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +72,9 @@ def names_in(file: Path) -> frozenset[str]:
     """The first word of each line that is no comment."""
     lines = (line.split("#")[0].split() for line in file.read_text().splitlines())
     return frozenset(words[0] for words in lines if words)
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height of a photo in pixels, read from its header."""
+    with Image.open(path) as image:
+        return image.size

@@ -122,7 +122,12 @@ def operating_points(
 
 
 def _at(
-    tail: ImpostorTail, weights: Floats, total: float, genuine: Genuine, times: NDArray[np.generic], rates: list[float]
+    tail: ImpostorTail,
+    weights: Floats,
+    total: float,
+    genuine: Genuine,
+    times: NDArray[np.generic],
+    rates: list[float],
 ) -> Floats:
     """Threshold and true-match rate at each rate, shape (rates, 2), of weighted pairs."""
     passed = np.cumsum(weights)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from app.api import limits, paging
 from app.api.aws import render, requests, shapes
-from app.domain import Caller, ImageInput, InlineImage, PublicId, S3Image
+from app.domain import Caller, ImageInput, PublicId
 from app.errors import NoFaceFound
 from app.resources import Resources
 
@@ -27,12 +27,7 @@ class Call:
         return self.resources.pack.face_model_version
 
     def image(self, image: requests.Image) -> ImageInput:
-        source: InlineImage | S3Image
-        if image.s3_object is not None:
-            source = S3Image(image.s3_object.bucket, image.s3_object.name, image.s3_object.version)
-        else:
-            source = InlineImage(image.bytes_ or b"")
-        return limits.rekognition(source, self.resources.settings)
+        return limits.rekognition(image.source(), self.resources.settings)
 
     def arn(self, collection_id: str) -> str:
         return render.arn(self.resources.settings.aws_region, self.caller, collection_id)

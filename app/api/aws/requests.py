@@ -17,7 +17,8 @@ from app.api.aws.shapes import (
     UserId,
     pattern,
 )
-from app.domain import QualityLevel
+from app.domain import InlineImage, QualityLevel, S3Image
+from app.errors import InvalidS3ObjectException
 
 MAX_RESULTS = 4096
 
@@ -80,8 +81,8 @@ class Attribute(StrEnum):
 
 
 class S3Object(Request):
-    bucket: Annotated[str, Field(min_length=3, max_length=255), pattern(r"[0-9A-Za-z\.\-_]*")]
-    name: Annotated[str, Field(min_length=1, max_length=1024)]
+    bucket: Annotated[str, Field(min_length=3, max_length=255), pattern(r"[0-9A-Za-z\.\-_]*")] | None = None
+    name: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
     version: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
 
 
@@ -94,6 +95,15 @@ class Image(Request):
         if (self.bytes_ is None) == (self.s3_object is None):
             raise PydanticCustomError("image_source", "an image has either Bytes or S3Object")
         return self
+
+    def source(self) -> InlineImage | S3Image:
+        """Where the image comes from; InvalidS3ObjectException when its S3Object is incomplete."""
+        if self.bytes_ is not None:
+            return InlineImage(self.bytes_)
+        where = self.s3_object
+        if where is None or where.bucket is None or where.name is None:
+            raise InvalidS3ObjectException
+        return S3Image(where.bucket, where.name, where.version)
 
 
 class CreateCollectionRequest(Request):

@@ -1,0 +1,141 @@
+"""`python -m app evaluate`: accuracy on labelled faces, through the engine and through HTTP."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.domain import Box, Embed, Face
+from app.measure import datasets, detection, fit, pairs_http, verification
+from app.measure.datasets import AnnotatedPhoto, LabelledPhoto
+from app.measure.engine import LocalEngine
+from app.measure.service import running
+from app.settings import Settings, load_settings
+
+RATES = [1e-3, 1e-4, 1e-5]
+LABEL_ERRORS = Path(__file__).with_name("lfw_label_errors.txt")
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """Embeddings of labelled photos: vectors (n, d), the number of each one's person, names."""
+
+    vectors: NDArray[np.float32]
+    people: NDArray[np.intp]
+    names: list[str]
+    without_face: int
+
+
+def evaluate(data: Path, out: Path, *, fit_curve: bool) -> int:
+    """Measure on `data/lfw-dev` and `data/wider-dev`; print a table and write JSON to `out`."""
+    settings = load_settings()
+    report: dict[str, Any] = {"model_pack": settings.model_pack}
+    engine = LocalEngine(settings)
+    try:
+        report["verification"] = _verification(engine, data, fit_curve=fit_curve)
+        report["detection"] = _detection(engine, data)
+    finally:
+        engine.close()
+    report["pairs_over_http"] = _pairs_over_http(data, settings)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(report, indent=2) + "\n")
+    print(f"written to {out}")
+    return 0
+
+
+def _verification(engine: LocalEngine, data: Path, *, fit_curve: bool) -> dict[str, Any]:
+    photos = datasets.people(data / "lfw-dev", datasets.names_in(LABEL_ERRORS))
+    gallery = _embed(engine, photos)
+    tail = verification.impostor_tail(gallery.vectors, gallery.people)
+    genuine = verification.genuine_pairs(gallery.vectors, gallery.people)
+    points = verification.operating_points(tail, genuine, gallery.people, RATES)
+    print(
+        f"lfw-dev: {len(gallery.names)} photos of {gallery.people.max() + 1} people, {tail.total} impostor "
+        f"and {len(genuine.cosines)} genuine pairs, {gallery.without_face} photos without a face"
+    )
+    print(f"{'FMR':>8}  {'cosine (95 %)':>24}  {'TAR % (95 %)':>24}")
+    for point in points:
+        cosine, tar = point.cosine, point.tar
+        print(
+            f"{point.fmr:8.0e}  {cosine.value:8.4f} ({cosine.low:.4f}-{cosine.high:.4f})"
+            f"  {100 * tar.value:8.2f} ({100 * tar.low:.2f}-{100 * tar.high:.2f})"
+        )
+    if fit_curve:
+        knots = verification.operating_points(tail, genuine, gallery.people, list(fit.SIMILARITY_AT_FMR))
+        pack = engine.pipeline.pack
+        path = fit.write(pack, knots, f"lfw-dev, {tail.total} impostor pairs, without {LABEL_ERRORS.name}")
+        print(f"similarity curve written to {path}")
+    return {
+        "photos": len(gallery.names),
+        "without_face": gallery.without_face,
+        "impostor_pairs": tail.total,
+        "genuine_pairs": len(genuine.cosines),
+        "operating_points": [asdict(point) for point in points],
+    }
+
+
+def _embed(engine: LocalEngine, photos: Sequence[LabelledPhoto]) -> Gallery:
+    """The face nearest the centre of each photo: that is whom LFW's name means."""
+    found = engine.analyse_all([photo.path for photo in photos], Embed.ALL)
+    seen = [
+        (photo, min(faces, key=_distance_from_centre))
+        for photo, faces in zip(photos, found, strict=True)
+        if faces
+    ]
+    numbers = {person: number for number, person in enumerate(sorted({photo.person for photo, _ in seen}))}
+    return Gallery(
+        np.stack([face.embedding for _, face in seen if face.embedding is not None]),
+        np.array([numbers[photo.person] for photo, _ in seen]),
+        [photo.name for photo, _ in seen],
+        len(photos) - len(seen),
+    )
+
+
+def _distance_from_centre(face: Face) -> float:
+    box = face.box
+    return (box.left + box.width / 2 - 0.5) ** 2 + (box.top + box.height / 2 - 0.5) ** 2
+
+
+def _detection(engine: LocalEngine, data: Path) -> dict[str, Any]:
+    photos = datasets.annotated(data / "wider-dev", data / "wider-dev-boxes.json")
+    faces = engine.analyse_all([photo.path for photo in photos], Embed.NONE)
+    report = detection.compare(photos, found_in(photos, faces))
+    print(
+        f"wider-dev: {len(photos)} photos, {report.false_positives} false positives, {report.doubles} doubles"
+    )
+    for recall in report.recalls:
+        size = f"{recall.from_px} " + (f"to {recall.to_px} px" if recall.to_px < 10_000 else "px and more")
+        print(f"  faces of {size}: {recall.found} of {recall.faces}, {100 * recall.share:.1f} %")
+    return {**asdict(report), "shares": [recall.share for recall in report.recalls]}
+
+
+def found_in(photos: Sequence[AnnotatedPhoto], faces: Sequence[tuple[Face, ...]]) -> list[detection.Found]:
+    """The engine's faces in pixels."""
+    found = []
+    for photo, seen in zip(photos, faces, strict=True):
+        width, height = datasets.size_of(photo.path)
+        boxes = np.array([_pixels(face.box, width, height) for face in seen]).reshape(-1, 4)
+        found.append(detection.Found(boxes, width, height))
+    return found
+
+
+def _pixels(box: Box, width: int, height: int) -> tuple[float, float, float, float]:
+    return box.left * width, box.top * height, box.width * width, box.height * height
+
+
+def _pairs_over_http(data: Path, settings: Settings) -> dict[str, Any]:
+    pairs = datasets.pairs(data / "lfw-dev-pairs.txt")
+    with running(MODEL_PACK=settings.model_pack) as service:
+        scores = pairs_http.similarities(service.url, data / "lfw-dev", pairs)
+    accuracy = verification.best_accuracy(scores, np.array([pair.same for pair in pairs]))
+    missed = int((scores == pairs_http.NOT_FOUND).sum())
+    print(
+        f"official pairs over HTTP: accuracy {100 * accuracy.value:.2f} % "
+        f"({100 * accuracy.low:.2f}-{100 * accuracy.high:.2f}), {len(pairs)} pairs, "
+        f"{missed} of them with a photo in which no face was found"
+    )
+    return {"pairs": len(pairs), "without_face": missed, "accuracy": asdict(accuracy)}
