@@ -47,7 +47,13 @@ bench: $(VENV)/dev.stamp ## speed and memory: a table, and build/bench.json (DAT
 evaluate: $(VENV)/dev.stamp ## accuracy on labelled faces: DATA=folder with lfw-dev and wider-dev
 	$(BIN)/python -m app evaluate --data "$(DATA)"
 
+# One universal resolution for all Pythons and platforms; opencv-python is overridden away in pyproject.toml.
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-annotate --no-emit-index-url --no-emit-find-links --no-emit-package opencv-python pyproject.toml
+
 lock: $(VENV)/dev.stamp ## compile the pinned requirements from pyproject.toml
-	./.lock $(BIN)/uv
+	$(LOCK) -o requirements.txt
+	$(LOCK) -c requirements.txt --extra embedded -o requirements-embedded.txt
+	$(LOCK) -c requirements-embedded.txt --extra embedded --extra dev -o requirements-dev.txt
 
 .PHONY: help run test check soak bench evaluate lock

@@ -11,6 +11,7 @@ from app import __version__
 from app.api import docs, members, ops, problems
 from app.api.aws import door
 from app.api.body_limit import BodyLimit
+from app.api.public_prefix import PublicPrefix
 from app.api.rest import collections, faces
 from app.resources import open_resources
 from app.settings import Settings
@@ -45,5 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
     docs.install(app)
     problems.install(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_request_bytes)
+    if settings.root_path:
+        app.add_middleware(PublicPrefix, prefix=settings.root_path)
     Instrumentator(registry=requests, excluded_handlers=["/metrics", "/live", "/health"]).instrument(app)
     return app

@@ -1,6 +1,7 @@
 """The only composition root: everything heavy is built here and handed on by constructor."""
 
 import asyncio
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -57,6 +58,8 @@ def open_engine(settings: Settings, metrics: Metrics) -> tuple[Pipeline, Inferen
     Raises:
         PackNotInstalledError: the pack is not there or not whole.
     """
+    # insightface 2.1 calls a scikit-image function that warns at every face.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="insightface")
     pack, folder = packs.require(settings.model_pack, settings.models_path)
     pipeline = Pipeline(pack, folder, settings.min_face_confidence, metrics)
     pool = InferencePool(

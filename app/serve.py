@@ -3,7 +3,6 @@
 import logging
 import signal
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from socket import socket
@@ -62,8 +61,6 @@ def serve() -> int:
     )
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("httpcore").setLevel(logging.WARNING)
-    # insightface 2.1 calls a scikit-image function that warns at every face.
-    warnings.filterwarnings("ignore", category=FutureWarning, module="insightface")
     try:
         with ExitStack() as stack:
             # A stop while the database starts still unwinds: the database is stopped too.

@@ -5,9 +5,13 @@ import struct
 import zlib
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pillow_heif
 from PIL import Image
+
+pillow_heif.register_heif_opener()
 
 
 def packaged(package: str, path: str) -> bytes:
@@ -37,7 +41,7 @@ def opened(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data)).convert("RGB")
 
 
-def crop_around(data: bytes, box: dict[str, float], margin: float = 0.5) -> bytes:
+def crop_around(data: bytes, box: Any, margin: float = 0.5) -> bytes:
     """The part of a photo around a Rekognition BoundingBox, widened by a share of its size."""
     image = opened(data)
     width, height = image.size
@@ -49,7 +53,7 @@ def crop_around(data: bytes, box: dict[str, float], margin: float = 0.5) -> byte
         left + (1 + margin) * across,
         top + (1 + margin) * down,
     )
-    return encode(image.crop(tuple(round(edge) for edge in part)))  # type: ignore[arg-type]
+    return encode(image.crop(tuple(round(edge) for edge in part)))
 
 
 def without_face(kind: str = "JPEG") -> bytes:

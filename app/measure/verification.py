@@ -107,7 +107,14 @@ def operating_points(
         drawn = float((photos * times).sum())
         total = (drawn**2 - float(((photos * times) ** 2).sum())) / 2
         samples.append(
-            _at(tail, (times[one] * times[other]).astype(float), total, genuine, times[genuine.people], rates)
+            _at(
+                tail,
+                (times[one] * times[other]).astype(float),
+                total,
+                genuine,
+                times[genuine.people].astype(float),
+                rates,
+            )
         )
     spread = np.array(samples)  # (bootstraps, rates, 2)
     low, high = np.quantile(spread, [0.025, 0.975], axis=0)
@@ -126,7 +133,7 @@ def _at(
     weights: Floats,
     total: float,
     genuine: Genuine,
-    times: NDArray[np.generic],
+    times: Floats,
     rates: list[float],
 ) -> Floats:
     """Threshold and true-match rate at each rate, shape (rates, 2), of weighted pairs."""
@@ -135,7 +142,7 @@ def _at(
     for rate in rates:
         at = int(np.searchsorted(passed, rate * total))
         cosine = float(tail.cosines[min(at, len(tail.cosines) - 1)])
-        rows.append((cosine, float(np.average(genuine.cosines >= cosine, weights=times))))
+        rows.append((cosine, float(np.average((genuine.cosines >= cosine).astype(float), weights=times))))
     return np.array(rows)
 
 

@@ -25,7 +25,7 @@ def test_a_person_of_a_group_photo_is_recognised_from_a_crop(
     )
     assert len(indexed["FaceRecords"]) == 6
     for record in indexed["FaceRecords"]:
-        probe = photos.crop_around(group, dict(record["Face"]["BoundingBox"]))  # type: ignore[arg-type]
+        probe = photos.crop_around(group, record["Face"]["BoundingBox"])
         found = rekognition.search_faces_by_image(
             CollectionId=collection, Image={"Bytes": probe}, FaceMatchThreshold=0
         )
@@ -175,7 +175,7 @@ def test_comparing_splits_the_target_faces(rekognition: "RekognitionClient") -> 
     group = photos.group()
     person = rekognition.detect_faces(Image={"Bytes": group})["FaceDetails"][3]["BoundingBox"]
     answer = rekognition.compare_faces(
-        SourceImage={"Bytes": photos.crop_around(group, dict(person))},  # type: ignore[arg-type]
+        SourceImage={"Bytes": photos.crop_around(group, person)},
         TargetImage={"Bytes": group},
     )
     assert [match["Similarity"] > 99 for match in answer["FaceMatches"]] == [True]
@@ -329,7 +329,7 @@ def test_out_of_range_values_are_refused_in_aws_words(
     with pytest.raises(rekognition.exceptions.InvalidParameterException, match="less than or equal to 4096"):
         rekognition.list_collections(MaxResults=4097)
     with pytest.raises(rekognition.exceptions.InvalidParameterException, match="enum value set"):
-        rekognition.detect_faces(Image={"Bytes": photos.astronaut()}, Attributes=["NOSE"])  # type: ignore[list-item]
+        rekognition.detect_faces(Image={"Bytes": photos.astronaut()}, Attributes=["NOSE"])  # type: ignore[list-item]  # the point of the test
     with pytest.raises(rekognition.exceptions.InvalidPaginationTokenException):
         rekognition.list_collections(NextToken="made-up")
     with pytest.raises(rekognition.exceptions.InvalidParameterException, match=r"'faceIds\.1\.member'"):

@@ -1,0 +1,60 @@
+"""What operators see."""
+
+import re
+
+import httpx
+import yaml
+
+from tests import photos
+
+
+def test_liveness_health_and_readiness(http: httpx.Client) -> None:
+    assert http.get("/live").json() == {"status": "alive"}
+    assert http.get("/health").json() == {"status": "healthy"}
+    ready = http.get("/ready").json()
+    assert (ready["status"], ready["model_pack"]) == ("ready", "mobile")
+
+
+def test_status_names_the_pack_and_its_licence(http: httpx.Client) -> None:
+    status = http.get("/ops/status").json()
+    assert status["model_pack"]["name"] == "mobile"
+    assert "non-commercial research" in status["model_pack"]["licence"]
+    assert status["inference"]["queue_size"] >= 64
+    assert status["postgresql"].startswith("18.")
+
+
+def test_metrics_count_operations_and_stages(http: httpx.Client) -> None:
+    http.post("/api/v1/detect-faces", files={"file": ("a.png", photos.astronaut())})
+    http.post("/", headers={"X-Amz-Target": "RekognitionService.ListCollections"}, content=b"{}")
+    http.post("/", headers={"X-Amz-Target": "made-up"}, content=b"{}")
+    text = http.get("/metrics").text
+    assert 'face_operations_total{code="",operation="ListCollections"}' in text
+    assert 'face_operations_total{code="UnknownOperationException",operation="unknown"}' in text
+    for stage in ("queue", "decode", "detect", "embed"):
+        assert re.search(rf'face_stage_seconds_count{{stage="{stage}"}} [1-9]', text)
+    assert "http_request_duration_seconds" in text
+    assert "made-up" not in text
+
+
+def test_openapi_is_the_same_in_json_and_yaml(http: httpx.Client) -> None:
+    document = http.get("/openapi.json").json()
+    assert yaml.safe_load(http.get("/openapi.yaml").text) == document
+    operations = {
+        operation["operationId"]: operation
+        for path in document["paths"].values()
+        for operation in path.values()
+    }
+    assert {"EnrollFace", "IdentifyFace", "VerifyFace", "CompareFaces"} <= operations.keys()
+    body = operations["IdentifyFace"]["requestBody"]["content"]
+    assert "image_base64" in body["application/json"]["schema"]["properties"]
+    assert "file" not in body["application/json"]["schema"]["properties"]
+    assert body["multipart/form-data"]["schema"]["properties"]["file"]["format"] == "binary"
+
+
+def test_docs_load_nothing_from_elsewhere(http: httpx.Client) -> None:
+    page = http.get("/docs").text
+    sources = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert sources
+    for source in sources:
+        assert source.startswith("/docs/assets/")
+        assert http.get(source).status_code == 200

@@ -1,0 +1,185 @@
+"""Model packs: the installed one is whole, the others are downloaded from a loopback server."""
+
+import hashlib
+import io
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from app.engine.installer import InstallError, install
+from app.engine.packs import PACKS, ModelFile, Pack, PackNotInstalledError, problems_of, require
+
+DETECTOR, RECOGNISER = b"detector" * 1000, b"recogniser" * 1000
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def archive(**files: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as opened:
+        for name, data in files.items():
+            opened.writestr(name.replace("__", "/"), data)
+    return out.getvalue()
+
+
+def tiny_pack(archive_sha256: str | None = None) -> Pack:
+    return replace(
+        PACKS["buffalo_l"],
+        name="tiny",
+        detector=ModelFile("d.onnx", "detection", digest(DETECTOR)),
+        recogniser=ModelFile("r.onnx", "recognition", digest(RECOGNISER)),
+        others=(ModelFile("x.onnx", "another", None),),
+        archive_sha256=archive_sha256,
+    )
+
+
+class _Releases(BaseHTTPRequestHandler):
+    """Serves `server.files`; /moved/... redirects."""
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/moved/"):
+            self.send_response(302)
+            self.send_header("Location", self.path.removeprefix("/moved"))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        data = self.server.files.get(self.path)  # type: ignore[attr-defined]
+        self.send_response(404 if data is None else 200)
+        self.send_header("Content-Length", str(len(data or b"")))
+        self.end_headers()
+        self.wfile.write(data or b"")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def releases() -> Iterator[ThreadingHTTPServer]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Releases)
+    server.files = {}  # type: ignore[attr-defined]
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def url_of(server: ThreadingHTTPServer) -> str:
+    return f"http://127.0.0.1:{server.server_port}"
+
+
+def offer(server: ThreadingHTTPServer, path: str, data: bytes) -> None:
+    server.files[path] = data  # type: ignore[attr-defined]
+
+
+def test_default_pack_is_whole() -> None:
+    pack, folder = require("mobile", Path("nowhere"))
+    assert problems_of(pack, folder) == []
+
+
+def test_a_pack_is_downloaded_checked_and_unpacked(releases: ThreadingHTTPServer, tmp_path: Path) -> None:
+    data = archive(tiny__d__onnx=b"", **{"tiny/d.onnx": DETECTOR, "tiny/r.onnx": RECOGNISER, "x.onnx": b"x"})
+    offer(releases, "/tiny.zip", data)
+    said: list[str] = []
+    folder = install(tiny_pack(digest(data)), tmp_path, f"{url_of(releases)}/moved", progress=said.append)
+    assert sorted(path.name for path in folder.iterdir()) == ["d.onnx", "installed.json", "r.onnx", "x.onnx"]
+    assert (folder / "r.onnx").read_bytes() == RECOGNISER
+    assert any("no published hash of x.onnx is known" in line for line in said)
+    assert digest(b"x") in (folder / "installed.json").read_text()
+    # and once more over the installed one
+    install(tiny_pack(digest(data)), tmp_path, url_of(releases), progress=said.append)
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+
+
+@pytest.mark.parametrize(
+    ("data", "archive_sha256", "reason"),
+    [
+        (archive(**{"d.onnx": DETECTOR, "r.onnx": RECOGNISER, "x.onnx": b"x"}), "0" * 64, "has sha256"),
+        (archive(**{"d.onnx": DETECTOR, "r.onnx": b"other", "x.onnx": b"x"}), None, "r.onnx is not"),
+        (archive(**{"d.onnx": DETECTOR, "x.onnx": b"x"}), None, "holds no r.onnx"),
+        (b"<html>not found</html>", None, "not a usable zip"),
+        (None, None, "answered 404"),
+    ],
+    ids=["wrong archive", "wrong file", "missing file", "no zip", "no such release"],
+)
+def test_a_bad_download_changes_nothing(
+    releases: ThreadingHTTPServer, tmp_path: Path, data: bytes | None, archive_sha256: str | None, reason: str
+) -> None:
+    installed = tmp_path / "tiny"
+    installed.mkdir()
+    (installed / "d.onnx").write_bytes(b"old")
+    if data is not None:
+        offer(releases, "/tiny.zip", data)
+    with pytest.raises(InstallError, match=reason):
+        install(tiny_pack(archive_sha256), tmp_path, url_of(releases), progress=lambda _: None)
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+    assert (installed / "d.onnx").read_bytes() == b"old"
+
+
+def test_names_in_an_archive_are_no_paths(releases: ThreadingHTTPServer, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    data = archive(**{"../../d.onnx": DETECTOR, "/etc/r.onnx": RECOGNISER, "x.onnx": b"x", "../evil": b"e"})
+    offer(releases, "/tiny.zip", data)
+    install(tiny_pack(), models, url_of(releases), progress=lambda _: None)
+    written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert written == {f"models/tiny/{name}" for name in ("d.onnx", "installed.json", "r.onnx", "x.onnx")}
+
+
+def test_a_server_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InstallError, match="could not be downloaded"):
+        install(tiny_pack(), tmp_path, "http://127.0.0.1:1", progress=lambda _: None)
+
+
+def test_a_missing_pack_names_the_command_that_installs_it(tmp_path: Path) -> None:
+    with pytest.raises(PackNotInstalledError, match="models install buffalo_l --accept-license"):
+        require("buffalo_l", tmp_path)
+
+
+def test_packs_with_one_recogniser_share_their_face_model_version() -> None:
+    versions: dict[str | None, set[str]] = {}
+    for pack in PACKS.values():
+        versions.setdefault(pack.recogniser.sha256, set()).add(pack.face_model_version)
+        assert set(pack.face_model_version) <= set("0123456789.")
+    assert all(len(found) == 1 for found in versions.values())
+    assert len(set.union(*versions.values())) == len(versions)
+
+
+def run(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "app", "models", *arguments],
+        capture_output=True, text=True, check=False, env={"PATH": "", **settings},
+    )  # fmt: skip
+
+
+def test_models_command_lists_verifies_and_asks_for_the_licence(tmp_path: Path) -> None:
+    listed = run("list")
+    assert listed.returncode == 0
+    assert "mobile (MODEL_PACK): installed" in listed.stdout
+    assert "buffalo_l: not installed" in listed.stdout
+    assert "non-commercial research" in listed.stdout
+    assert run("verify").stdout == "mobile: all files are as published\n"
+    missing = run("verify", "antelopev2", DATA_DIR=str(tmp_path))
+    assert missing.returncode == 1
+    assert "glintr100.onnx is missing" in missing.stdout
+    unaccepted = run("install", "buffalo_l", DATA_DIR=str(tmp_path))
+    assert unaccepted.returncode == 1
+    assert "--accept-license" in unaccepted.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert run("install", "buffalo_xxl").returncode == 1
+
+
+def test_models_command_installs_from_another_address(releases: ThreadingHTTPServer, tmp_path: Path) -> None:
+    offer(releases, "/buffalo_s.zip", b"no zip")
+    done = run("install", "buffalo_s", "--accept-license", DATA_DIR=str(tmp_path), MODEL_URL=url_of(releases))
+    assert done.returncode == 1
+    assert "buffalo_s was not installed: the download is not a usable zip archive" in done.stderr
