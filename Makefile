@@ -39,7 +39,7 @@ check: $(VENV)/dev.stamp ## what must pass before a change lands: lint, types, i
 	$(BIN)/python -m pytest
 
 soak: $(VENV)/dev.stamp ## the long runs: load, memory
-	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m pytest -m soak -s
 
 bench: $(VENV)/dev.stamp ## speed and memory: a table, and build/bench.json (DATA=folder of photos)
 	$(BIN)/python -m app bench $(if $(DATA),--data $(DATA))

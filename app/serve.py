@@ -47,6 +47,7 @@ def open_database(settings: Settings) -> Iterator[Settings]:
     try:
         yield settings.model_copy(update={"database_url": SecretStr(embedded.start())})
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave the database running
         embedded.stop()
 
 
@@ -59,8 +60,8 @@ def serve() -> int:
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("httpcore").setLevel(logging.WARNING)
+    for library in ("alembic", "httpcore", "uvicorn"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     try:
         with ExitStack() as stack:
             # A stop while the database starts still unwinds: the database is stopped too.
@@ -91,6 +92,7 @@ def _run(settings: Settings) -> int:
             access_log=False,  # paths and queries may hold names
             server_header=False,
             timeout_graceful_shutdown=30,
+            timeout_keep_alive=75,  # longer than clients and proxies keep idle connections
         )
     )
     with suppress(KeyboardInterrupt):

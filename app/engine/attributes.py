@@ -34,20 +34,19 @@ def landmarks_of(points: NDArray[np.float32], width: int, height: int) -> tuple[
 def pose_of(points: NDArray[np.float32]) -> Pose:
     """Head pose from five points: the scaled orthographic fit of a generic head.
 
-    Roll is positive when the head is turned clockwise in the image, yaw when the nose points to the
-    right of the image, pitch when it points up. Five points tell roll well, yaw roughly, pitch poorly.
+    The head is turned by pitch, then yaw, then roll. Roll is positive when it is turned clockwise in the
+    image, yaw when the nose points to the right of the image, pitch when it points up. Five points tell
+    roll well, yaw roughly, pitch poorly.
     """
     rows = (_HEAD_INVERSE @ points.astype(np.float64)).T[:, :3]
     left, _, right = np.linalg.svd(rows, full_matrices=False)
-    x_axis, y_axis = left @ right
-    z_axis = np.cross(x_axis, y_axis)
-    # The nose points to -z of the head; these are the image coordinates of that direction.
-    nose = (-x_axis[2], -y_axis[2], -z_axis[2])
-    yaw = math.degrees(math.atan2(nose[0], -nose[2]))
-    pitch = math.degrees(math.atan2(-nose[1], math.hypot(nose[0], nose[2])))
-    eyes = points[1] - points[0]
-    roll = math.degrees(math.atan2(float(eyes[1]), float(eyes[0])))
-    return Pose(roll=roll, yaw=yaw, pitch=pitch)
+    x_row, y_row = left @ right
+    z_row = np.cross(x_row, y_row)
+    return Pose(
+        roll=math.degrees(math.atan2(y_row[0], x_row[0])),
+        yaw=math.degrees(math.asin(max(-1.0, min(1.0, z_row[0])))),
+        pitch=math.degrees(math.atan2(-z_row[1], z_row[2])),
+    )
 
 
 def quality_of(image: Pixels, box: Box) -> Quality:

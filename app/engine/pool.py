@@ -44,20 +44,22 @@ class InferencePool:
             self._metrics.inference_refused.labels("queue_full").inc()
             raise ThrottlingException
         self._admitted += 1
+        turn = self._executor.submit(self._timed, work, time.monotonic())
+        loop = asyncio.get_running_loop()
+        # Work that a thread has begun keeps its place until it ends, also when nobody waits any more.
+        turn.add_done_callback(lambda _: loop.call_soon_threadsafe(self._leave))
         self._metrics.inference_waiting.set(self.waiting)
-        queued_at = time.monotonic()
-        try:
-            turn = self._executor.submit(self._timed, work, queued_at)
-            future = asyncio.wrap_future(turn)
-            done, _ = await asyncio.wait({future}, timeout=self._deadline_s)
-            # cancel() succeeds only before a thread has taken the work; work that runs is awaited.
-            if not done and turn.cancel():
-                self._metrics.inference_refused.labels("deadline").inc()
-                raise ThrottlingException
-            return await future
-        finally:
-            self._admitted -= 1
-            self._metrics.inference_waiting.set(self.waiting)
+        future = asyncio.wrap_future(turn)
+        done, _ = await asyncio.wait({future}, timeout=self._deadline_s)
+        # cancel() succeeds only before a thread has taken the work; work that runs is awaited.
+        if not done and turn.cancel():
+            self._metrics.inference_refused.labels("deadline").inc()
+            raise ThrottlingException
+        return await future
+
+    def _leave(self) -> None:
+        self._admitted -= 1
+        self._metrics.inference_waiting.set(self.waiting)
 
     def _timed(self, work: Callable[[], T], queued_at: float) -> T:
         self._metrics.stage_seconds.labels("queue").observe(time.monotonic() - queued_at)

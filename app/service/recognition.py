@@ -163,11 +163,9 @@ class Recognition:
         async with self._database.session() as session:
             await self._collections.require_searchable(session, caller, collection_id)
             probe = await store.vector_of(session, caller.account_id, collection_id, face_id)
-            if probe is None:
-                raise InvalidParameterException(
-                    "faceId was not found in the collection.", reason="FaceNotFound"
-                )
-            return await self._nearest(caller, collection_id, probe, threshold, limit, leave_out=face_id)
+        if probe is None:
+            raise InvalidParameterException("faceId was not found in the collection.", reason="FaceNotFound")
+        return await self._nearest(caller, collection_id, probe, threshold, limit, leave_out=face_id)
 
     async def search_by_image(
         self,

@@ -8,6 +8,7 @@ from uuid import UUID
 import numpy as np
 from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import ColumnElement, Double, Row, Select, delete, func, insert, literal, select, text
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.domain import Box, Page, PublicId, StoredFace, Vector
@@ -168,7 +169,7 @@ async def nearest_users(
     each = scored.subquery()
     best = (
         select(each)
-        .distinct(each.c.user_id)
+        .ext(distinct_on(each.c.user_id))
         .order_by(each.c.user_id, each.c.distance, each.c.face_id)
         .subquery()
     )

@@ -1,0 +1,205 @@
+"""The store on a real PostgreSQL: migrations, isolation of accounts, exact search."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import numpy as np
+import psycopg
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.domain import Box, PublicId, StoredFace, Vector
+from app.errors import ResourceNotFoundException
+from app.store import collections, faces, migrate, users
+from app.store.database import Database
+from app.store.embedded import EmbeddedPostgres
+from app.store.tables import metadata
+
+ONE, OTHER = "111111111111", "222222222222"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    postgres = EmbeddedPostgres(tmp_path_factory.mktemp("store"))
+    yield postgres.start()
+    postgres.stop()
+
+
+@pytest.fixture
+def url(server: str) -> Iterator[str]:
+    """An empty database."""
+    name = f"test_{uuid4().hex}"
+    admin = server.replace("+psycopg", "")
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    yield server.replace("/postgres?", f"/{name}?")
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def run(url: str, work: Callable[[AsyncSession], Coroutine[Any, Any, Any]]) -> Any:
+    """What `work` returns from one transaction."""
+
+    async def inside() -> Any:
+        database = Database(url, pool_size=1, max_overflow=0)
+        try:
+            async with database.session() as session:
+                return await work(session)
+        finally:
+            await database.close()
+
+    return asyncio.run(inside())
+
+
+def unit(seed: int) -> Vector:
+    vector = np.random.default_rng(seed).normal(size=512).astype(np.float32)
+    return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
+
+
+def face(seed: int, user_id: str | None = None) -> faces.NewFace:
+    label = PublicId("a/b", "a-b")
+    stored = StoredFace(UUID(int=seed), UUID(int=7), label, user_id, Box(0.1, 0.2, 0.3, 0.4), 99.0)
+    return faces.NewFace(stored, unit(seed))
+
+
+def test_migrations_go_up_and_down_and_match_the_tables(url: str) -> None:
+    migrate.upgrade(url)
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        found = compare_metadata(MigrationContext.configure(connection), metadata)
+        # Partitions, their indexes and the key from faces to users are written in SQL only.
+        sql_only = {"remove_table", "remove_index", "remove_fk"}
+        assert [difference for difference in found if difference[0] not in sql_only] == []
+    config = Config()
+    config.set_main_option("script_location", str(migrate.MIGRATIONS))
+    config.attributes["url"] = url
+    command.downgrade(config, "base")
+    with engine.connect() as connection:
+        names = connection.exec_driver_sql(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+        )
+        assert names.all() == []
+    engine.dispose()
+    migrate.upgrade(url)
+
+
+def test_several_processes_may_migrate_at_once(url: str) -> None:
+    program = "import sys; from app.store import migrate; migrate.upgrade(sys.argv[1])"
+    processes = [subprocess.Popen([sys.executable, "-c", program, url]) for _ in range(5)]
+    assert [process.wait(60) for process in processes] == [0] * 5
+    assert run(url, lambda session: collections.totals(session, ONE)) == (0, 0, 0)
+
+
+def test_accounts_see_nothing_of_each_other(url: str) -> None:
+    """Both have a collection of the same id with a face of the same id."""
+    migrate.upgrade(url)
+
+    async def fill(session: AsyncSession) -> None:
+        for account in (ONE, OTHER):
+            assert await collections.create(session, account, "same", "1.0")
+        await users.ensure(session, ONE, "same", PublicId("u@1", "u"), {"a": 1})
+        await faces.add(session, ONE, "same", [face(1, "u"), face(2)])
+
+    async def look(session: AsyncSession) -> None:
+        probe = unit(1)
+        assert await faces.nearest(session, OTHER, "same", probe, min_cosine=-1, limit=9) == []
+        assert await faces.nearest_users(session, OTHER, "same", probe, min_cosine=-1, limit=9) == []
+        assert await faces.vector_of(session, OTHER, "same", UUID(int=1)) is None
+        assert (await faces.page(session, OTHER, "same", after=None, limit=9)).items == []
+        assert await faces.of_image(session, OTHER, "same", UUID(int=7), "a-b") == []
+        assert await faces.remove(session, OTHER, "same", [UUID(int=2)]) == ([], [])
+        assert not await users.exists(session, OTHER, "same", "u")
+        assert await users.member_ids(session, OTHER, "same", ["u"]) == {}
+        assert (await collections.counts(session, OTHER, "same")).faces == 0
+        assert await collections.totals(session, OTHER) == (1, 0, 0)
+        assert await collections.remove(session, OTHER, "same")
+        with pytest.raises(ResourceNotFoundException):
+            await collections.require(session, OTHER, "same")
+        assert (await collections.counts(session, ONE, "same")).faces == 2
+
+    run(url, fill)
+    run(url, look)
+
+
+def test_nearest_is_exact_and_in_order(url: str) -> None:
+    migrate.upgrade(url)
+    stored = [face(seed) for seed in range(1, 301)]
+
+    async def fill(session: AsyncSession) -> None:
+        await collections.create(session, ONE, "many", "1.0")
+        await faces.add(session, ONE, "many", stored)
+
+    run(url, fill)
+    probe = unit(1000)
+    cosines = {item.face.face_id: float(item.embedding @ probe) for item in stored}
+    wanted = sorted(cosines, key=lambda face_id: -cosines[face_id])[:20]
+    found = run(url, lambda session: faces.nearest(session, ONE, "many", probe, min_cosine=-1, limit=20))
+    assert [match.face_id for match, _ in found] == wanted
+    assert [cosine for _, cosine in found] == pytest.approx(
+        [cosines[face_id] for face_id in wanted], abs=2e-3
+    )
+    above = run(url, lambda session: faces.nearest(session, ONE, "many", probe, min_cosine=0.05, limit=300))
+    assert len(above) == sum(cosine >= 0.05 for _, cosine in above)
+
+
+def test_a_user_is_found_by_the_best_of_their_faces(url: str) -> None:
+    migrate.upgrade(url)
+
+    async def work(session: AsyncSession) -> list[faces.UserMatch]:
+        await collections.create(session, ONE, "people", "1.0")
+        for name in ("a", "b"):
+            await users.ensure(session, ONE, "people", PublicId(name, name), None)
+        await faces.add(session, ONE, "people", [face(1, "a"), face(2, "a"), face(3, "b"), face(4)])
+        return await faces.nearest_users(session, ONE, "people", unit(2), min_cosine=-1, limit=9)
+
+    found = run(url, work)
+    assert found[0].face_id == UUID(int=2)
+    assert [match.user_id for match in found] == ["a", "b"]
+    assert found[0].cosine == pytest.approx(1, abs=1e-3)
+
+
+def test_users_are_new_once_and_keep_their_metadata_unless_it_is_given(url: str) -> None:
+    migrate.upgrade(url)
+
+    async def work(session: AsyncSession) -> list[bool]:
+        await collections.create(session, ONE, "people", "1.0")
+        user = PublicId("u", "u")
+        return [await users.ensure(session, ONE, "people", user, kept) for kept in ({"a": 1}, None, {"b": 2})]
+
+    assert run(url, work) == [True, False, False]
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        assert connection.execute("SELECT metadata FROM users").fetchall() == [({"b": 2},)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_half_precision_keeps_cosines_to_a_thousandth(url: str, seed: int) -> None:
+    migrate.upgrade(url)
+
+    async def work(session: AsyncSession) -> Vector | None:
+        await collections.create(session, ONE, "one", "1.0")
+        await faces.add(session, ONE, "one", [face(seed + 1)])
+        return await faces.vector_of(session, ONE, "one", UUID(int=seed + 1))
+
+    kept = run(url, work)
+    assert float(kept @ unit(seed + 1)) == pytest.approx(1, abs=1e-3)
+
+
+def test_data_dir_of_the_server_is_closed_to_others(tmp_path: Path) -> None:
+    postgres = EmbeddedPostgres(tmp_path / "data")
+    postgres.start()
+    try:
+        assert (tmp_path / "data" / "postgres").stat().st_mode & 0o077 == 0
+        (socket,) = (tmp_path / "data" / "postgres").glob(".s.PGSQL.*[0-9]")
+        assert socket.stat().st_mode & 0o077 == 0
+    finally:
+        postgres.stop()
