@@ -24,6 +24,14 @@ from app.errors import InvalidParameterException, NoFaceFound
 from app.metrics import Metrics
 from app.service.analysis import Analyser, Analysis
 from app.service.collections import Collections
+from app.service.results import (
+    ComparedFace,
+    Comparison,
+    ImageSearch,
+    Indexed,
+    IndexedFace,
+    UnindexedFace,
+)
 from app.store import faces as store
 from app.store.database import Database
 
@@ -40,46 +48,6 @@ class Threshold:
     @classmethod
     def of_similarity(cls, percent: float, curve: SimilarityCurve) -> Self:
         return cls(curve.cosine(percent))
-
-
-@dataclass(frozen=True, slots=True)
-class IndexedFace:
-    stored: StoredFace
-    detail: Face
-
-
-@dataclass(frozen=True, slots=True)
-class UnindexedFace:
-    detail: Face
-    reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Indexed:
-    records: tuple[IndexedFace, ...]
-    unindexed: tuple[UnindexedFace, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ImageSearch:
-    searched: Face
-    matches: tuple[Match, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ComparedFace:
-    face: Face
-    cosine: float
-    similarity: float
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Faces of the target image, best match first, beside the largest face of the source image."""
-
-    source: Face
-    matches: tuple[ComparedFace, ...]
-    unmatched: tuple[ComparedFace, ...]
 
 
 class Recognition:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import numpy as np
 from pgvector.sqlalchemy import HALFVEC
-from sqlalchemy import ColumnElement, Double, Row, Select, delete, func, insert, literal, select, text
+from sqlalchemy import ColumnElement, Double, Row, Select, and_, delete, func, insert, literal, select, text
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -121,8 +121,7 @@ async def vector_of(
     """The embedding of a face, or None when the collection has no such face."""
     found = await session.scalar(
         select(faces.c.embedding).where(
-            faces.c.account_id == account_id,
-            faces.c.collection_id == collection_id,
+            _belongs(account_id, collection_id),
             faces.c.face_id == face_id,
         )
     )
@@ -160,7 +159,7 @@ async def nearest_users(
 ) -> list[UserMatch]:
     """The users most like a probe, each by their best face, best first. Exact."""
     scored = select(faces.c.user_id, faces.c.face_id, _distance(probe).label("distance")).where(
-        faces.c.account_id == account_id, faces.c.collection_id == collection_id
+        _belongs(account_id, collection_id)
     )
     if user_id is None:
         scored = scored.where(faces.c.user_id.is_not(None))
@@ -188,8 +187,7 @@ async def count_of_user(session: AsyncSession, account_id: str, collection_id: s
             select(func.count())
             .select_from(faces)
             .where(
-                faces.c.account_id == account_id,
-                faces.c.collection_id == collection_id,
+                _belongs(account_id, collection_id),
                 faces.c.user_id == user_id,
             )
         )
@@ -205,11 +203,7 @@ async def remove(
     Returns:
         The ids deleted, and the ids kept because they belong to a user, with that user's id.
     """
-    chosen = (
-        faces.c.account_id == account_id,
-        faces.c.collection_id == collection_id,
-        faces.c.face_id.in_(face_ids),
-    )
+    chosen = (_belongs(account_id, collection_id), faces.c.face_id.in_(face_ids))
     gone = await session.scalars(
         delete(faces).where(*chosen, faces.c.user_id.is_(None)).returning(faces.c.face_id)
     )
@@ -218,8 +212,12 @@ async def remove(
     return deleted, [(row.face_id, row.user_id) for row in kept]
 
 
+def _belongs(account_id: str, collection_id: str) -> ColumnElement[bool]:
+    return and_(faces.c.account_id == account_id, faces.c.collection_id == collection_id)
+
+
 def _in(account_id: str, collection_id: str) -> Select[Any]:
-    return select(*_SHOWN).where(faces.c.account_id == account_id, faces.c.collection_id == collection_id)
+    return select(*_SHOWN).where(_belongs(account_id, collection_id))
 
 
 def _distance(probe: Vector) -> ColumnElement[float]:

@@ -4,8 +4,6 @@ import base64
 import io
 import zipfile
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -15,6 +13,7 @@ from PIL import Image
 
 from app.measure.service import RunningService
 from tests import photos
+from tests.loopback import Site, serving
 
 if TYPE_CHECKING:
     from types_boto3_rekognition import RekognitionClient
@@ -252,27 +251,11 @@ def test_unknown_collection_and_member_are_not_found(http: httpx.Client) -> None
     assert http.get("/identify").status_code == 405
 
 
-class _Counting(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.server.visits += 1  # type: ignore[attr-defined]
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
-def private_server() -> Iterator[ThreadingHTTPServer]:
+def private_site() -> Iterator[Site]:
     """A server on loopback that counts who comes."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Counting)
-    server.visits = 0  # type: ignore[attr-defined]
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving() as site:
+        yield site
 
 
 @pytest.mark.parametrize(
@@ -280,14 +263,14 @@ def private_server() -> Iterator[ThreadingHTTPServer]:
     ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "2130706433", "0x7f.1", "127.1", "0.0.0.0"],
 )
 def test_urls_to_loopback_are_refused_and_not_visited(
-    http: httpx.Client, private_server: ThreadingHTTPServer, host: str
+    http: httpx.Client, private_site: Site, host: str
 ) -> None:
-    port = private_server.server_port
+    port = private_site.server_port
     for url in (f"http://{host}:{port}/a.jpg", f"http://{host}/a.jpg", f"https://{host}/a.jpg"):
         answer = http.post("/identify", json={"image_url": url})
         assert answer.status_code == 422
         assert problem_of(answer)["reason"] in {"ImageUrlNotAllowed", "ImageUrlUnreachable"}
-    assert private_server.visits == 0  # type: ignore[attr-defined]
+    assert private_site.visits == []
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,13 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
 from app.engine.installer import InstallError, install
 from app.engine.packs import PACKS, ModelFile, Pack, PackNotInstalledError, problems_of, require
+from tests.loopback import Handler, Site, serving
 
 DETECTOR, RECOGNISER = b"detector" * 1000, b"recogniser" * 1000
 
@@ -42,44 +41,20 @@ def tiny_pack(archive_sha256: str | None = None) -> Pack:
     )
 
 
-class _Releases(BaseHTTPRequestHandler):
-    """Serves `server.files`; /moved/... redirects."""
+class _Releases(Handler):
+    """Files, and /moved/... redirects to them."""
 
-    def do_GET(self) -> None:
+    def respond(self, site: Site) -> None:
         if self.path.startswith("/moved/"):
-            self.send_response(302)
-            self.send_header("Location", self.path.removeprefix("/moved"))
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        data = self.server.files.get(self.path)  # type: ignore[attr-defined]
-        self.send_response(404 if data is None else 200)
-        self.send_header("Content-Length", str(len(data or b"")))
-        self.end_headers()
-        self.wfile.write(data or b"")
-
-    def log_message(self, *_: object) -> None:
-        pass
+            self.answer(302, b"", location=self.path.removeprefix("/moved"))
+        else:
+            super().respond(site)
 
 
 @pytest.fixture
-def releases() -> Iterator[ThreadingHTTPServer]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Releases)
-    server.files = {}  # type: ignore[attr-defined]
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-def url_of(server: ThreadingHTTPServer) -> str:
-    return f"http://127.0.0.1:{server.server_port}"
-
-
-def offer(server: ThreadingHTTPServer, path: str, data: bytes) -> None:
-    server.files[path] = data  # type: ignore[attr-defined]
+def releases() -> Iterator[Site]:
+    with serving(handler=_Releases) as site:
+        yield site
 
 
 def test_default_pack_is_whole() -> None:
@@ -87,17 +62,17 @@ def test_default_pack_is_whole() -> None:
     assert problems_of(pack, folder) == []
 
 
-def test_a_pack_is_downloaded_checked_and_unpacked(releases: ThreadingHTTPServer, tmp_path: Path) -> None:
+def test_a_pack_is_downloaded_checked_and_unpacked(releases: Site, tmp_path: Path) -> None:
     data = archive(tiny__d__onnx=b"", **{"tiny/d.onnx": DETECTOR, "tiny/r.onnx": RECOGNISER, "x.onnx": b"x"})
-    offer(releases, "/tiny.zip", data)
+    releases.files["/tiny.zip"] = data
     said: list[str] = []
-    folder = install(tiny_pack(digest(data)), tmp_path, f"{url_of(releases)}/moved", progress=said.append)
+    folder = install(tiny_pack(digest(data)), tmp_path, f"{releases.url}/moved", progress=said.append)
     assert sorted(path.name for path in folder.iterdir()) == ["d.onnx", "installed.json", "r.onnx", "x.onnx"]
     assert (folder / "r.onnx").read_bytes() == RECOGNISER
     assert any("no published hash of x.onnx is known" in line for line in said)
     assert digest(b"x") in (folder / "installed.json").read_text()
     # and once more over the installed one
-    install(tiny_pack(digest(data)), tmp_path, url_of(releases), progress=said.append)
+    install(tiny_pack(digest(data)), tmp_path, releases.url, progress=said.append)
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
 
 
@@ -113,24 +88,24 @@ def test_a_pack_is_downloaded_checked_and_unpacked(releases: ThreadingHTTPServer
     ids=["wrong archive", "wrong file", "missing file", "no zip", "no such release"],
 )
 def test_a_bad_download_changes_nothing(
-    releases: ThreadingHTTPServer, tmp_path: Path, data: bytes | None, archive_sha256: str | None, reason: str
+    releases: Site, tmp_path: Path, data: bytes | None, archive_sha256: str | None, reason: str
 ) -> None:
     installed = tmp_path / "tiny"
     installed.mkdir()
     (installed / "d.onnx").write_bytes(b"old")
     if data is not None:
-        offer(releases, "/tiny.zip", data)
+        releases.files["/tiny.zip"] = data
     with pytest.raises(InstallError, match=reason):
-        install(tiny_pack(archive_sha256), tmp_path, url_of(releases), progress=lambda _: None)
+        install(tiny_pack(archive_sha256), tmp_path, releases.url, progress=lambda _: None)
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
     assert (installed / "d.onnx").read_bytes() == b"old"
 
 
-def test_names_in_an_archive_are_no_paths(releases: ThreadingHTTPServer, tmp_path: Path) -> None:
+def test_names_in_an_archive_are_no_paths(releases: Site, tmp_path: Path) -> None:
     models = tmp_path / "models"
     data = archive(**{"../../d.onnx": DETECTOR, "/etc/r.onnx": RECOGNISER, "x.onnx": b"x", "../evil": b"e"})
-    offer(releases, "/tiny.zip", data)
-    install(tiny_pack(), models, url_of(releases), progress=lambda _: None)
+    releases.files["/tiny.zip"] = data
+    install(tiny_pack(), models, releases.url, progress=lambda _: None)
     written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert written == {f"models/tiny/{name}" for name in ("d.onnx", "installed.json", "r.onnx", "x.onnx")}
 
@@ -178,8 +153,8 @@ def test_models_command_lists_verifies_and_asks_for_the_licence(tmp_path: Path) 
     assert run("install", "buffalo_xxl").returncode == 1
 
 
-def test_models_command_installs_from_another_address(releases: ThreadingHTTPServer, tmp_path: Path) -> None:
-    offer(releases, "/buffalo_s.zip", b"no zip")
-    done = run("install", "buffalo_s", "--accept-license", DATA_DIR=str(tmp_path), MODEL_URL=url_of(releases))
+def test_models_command_installs_from_another_address(releases: Site, tmp_path: Path) -> None:
+    releases.files["/buffalo_s.zip"] = b"no zip"
+    done = run("install", "buffalo_s", "--accept-license", DATA_DIR=str(tmp_path), MODEL_URL=releases.url)
     assert done.returncode == 1
     assert "buffalo_s was not installed: the download is not a usable zip archive" in done.stderr

@@ -3,76 +3,53 @@
 import asyncio
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import suppress
 from ipaddress import IPv4Network, ip_address
-from threading import Thread
 
 import pytest
 
 from app.errors import ImageTooLargeException, InvalidImageUrlException
 from app.images.url import UrlFetcher, is_public
+from tests.loopback import Handler, Site, serving
 
 ONLY_THIS = (IPv4Network("127.0.0.1/32"),)
 
 
-class _Site(BaseHTTPRequestHandler):
+class _Pages(Handler):
     """/photo, /host, /slow, /endless, /missing, /to?URL"""
 
-    def do_GET(self) -> None:
-        self.server.visits.append(self.path)  # type: ignore[attr-defined]
+    def respond(self, site: Site) -> None:
         path, _, query = self.path.partition("?")
         if path == "/to":
-            self._answer(302, b"", location=query)
+            self.answer(302, b"", location=query)
         elif path == "/photo":
-            self._answer(200, b"photo")
+            self.answer(200, b"photo")
         elif path == "/host":
-            self._answer(200, self.headers["Host"].encode())
+            self.answer(200, self.headers["Host"].encode())
         elif path == "/slow":
             time.sleep(3)
         elif path == "/endless":
             self.send_response(200)
             self.end_headers()
-            try:
+            with suppress(OSError):
                 while True:
                     self.wfile.write(bytes(65_536))
-            except OSError:
-                return
         else:
-            self._answer(404, b"no")
-
-    def _answer(self, status: int, body: bytes, location: str | None = None) -> None:
-        self.send_response(status)
-        if location is not None:
-            self.send_header("Location", location)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-def served(address: str) -> Iterator[ThreadingHTTPServer]:
-    server = ThreadingHTTPServer((address, 0), _Site)
-    server.visits = []  # type: ignore[attr-defined]
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+            self.answer(404, b"no")
 
 
 @pytest.fixture
-def site() -> Iterator[ThreadingHTTPServer]:
+def site() -> Iterator[Site]:
     """On the one address that the fetcher is allowed."""
-    yield from served("127.0.0.1")
+    with serving("127.0.0.1", _Pages) as opened:
+        yield opened
 
 
 @pytest.fixture
-def private_site() -> Iterator[ThreadingHTTPServer]:
+def private_site() -> Iterator[Site]:
     """On an address that it is not allowed."""
-    yield from served("127.0.0.2")
+    with serving("127.0.0.2", _Pages) as opened:
+        yield opened
 
 
 def fetch(url: str, *, max_bytes: int = 1000, timeout_s: float = 5, enabled: bool = True) -> bytes:
@@ -86,23 +63,17 @@ def fetch(url: str, *, max_bytes: int = 1000, timeout_s: float = 5, enabled: boo
     return asyncio.run(run())
 
 
-def url_of(site: ThreadingHTTPServer, path: str) -> str:
-    return f"http://127.0.0.1:{site.server_port}{path}"
+def test_a_photo_is_fetched_also_through_redirects(site: Site) -> None:
+    assert fetch(site.url + "/photo") == b"photo"
+    assert fetch(site.url + "/to?/to?/photo") == b"photo"
+    assert fetch(site.url + f"/to?{site.url + '/photo'}") == b"photo"
 
 
-def test_a_photo_is_fetched_also_through_redirects(site: ThreadingHTTPServer) -> None:
-    assert fetch(url_of(site, "/photo")) == b"photo"
-    assert fetch(url_of(site, "/to?/to?/photo")) == b"photo"
-    assert fetch(url_of(site, f"/to?{url_of(site, '/photo')}")) == b"photo"
+def test_the_host_header_is_that_of_the_url(site: Site) -> None:
+    assert fetch(site.url + "/host") == f"127.0.0.1:{site.server_port}".encode()
 
 
-def test_the_host_header_is_that_of_the_url(site: ThreadingHTTPServer) -> None:
-    assert fetch(url_of(site, "/host")) == f"127.0.0.1:{site.server_port}".encode()
-
-
-def test_a_redirect_to_a_private_address_is_not_followed(
-    site: ThreadingHTTPServer, private_site: ThreadingHTTPServer
-) -> None:
+def test_a_redirect_to_a_private_address_is_not_followed(site: Site, private_site: Site) -> None:
     for target in (
         f"http://127.0.0.2:{private_site.server_port}/photo",
         f"//127.0.0.2:{private_site.server_port}/photo",
@@ -110,61 +81,58 @@ def test_a_redirect_to_a_private_address_is_not_followed(
         "http://[::1]/",
     ):
         with pytest.raises(InvalidImageUrlException) as refusal:
-            fetch(url_of(site, f"/to?{target}"))
+            fetch(site.url + f"/to?{target}")
         assert refusal.value.reason == "ImageUrlNotAllowed"
-    assert private_site.visits == []  # type: ignore[attr-defined]
+    assert private_site.visits == []
 
 
-def test_a_redirect_to_another_scheme_is_not_followed(site: ThreadingHTTPServer) -> None:
+def test_a_redirect_to_another_scheme_is_not_followed(site: Site) -> None:
     with pytest.raises(InvalidImageUrlException) as refusal:
-        fetch(url_of(site, "/to?file:///etc/passwd"))
+        fetch(site.url + "/to?file:///etc/passwd")
     assert refusal.value.reason == "ImageUrlInvalid"
 
 
-def test_redirects_end(site: ThreadingHTTPServer) -> None:
+def test_redirects_end(site: Site) -> None:
     with pytest.raises(InvalidImageUrlException) as refusal:
-        fetch(url_of(site, "/to?" * 7 + "/photo"))
+        fetch(site.url + "/to?" * 7 + "/photo")
     assert refusal.value.reason == "ImageUrlRedirects"
 
 
-def test_an_endless_body_is_cut_off(site: ThreadingHTTPServer) -> None:
+def test_an_endless_body_is_cut_off(site: Site) -> None:
     with pytest.raises(ImageTooLargeException):
-        fetch(url_of(site, "/endless"))
+        fetch(site.url + "/endless")
 
 
-def test_a_slow_server_is_given_up(site: ThreadingHTTPServer) -> None:
+def test_a_slow_server_is_given_up(site: Site) -> None:
     with pytest.raises(InvalidImageUrlException) as refusal:
-        fetch(url_of(site, "/slow"), timeout_s=0.3)
+        fetch(site.url + "/slow", timeout_s=0.3)
     assert refusal.value.reason == "ImageUrlTimeout"
 
 
-@pytest.mark.parametrize(("path", "reason"), [("/missing", "ImageUrlStatus")])
-def test_an_error_page_is_no_photo(site: ThreadingHTTPServer, path: str, reason: str) -> None:
+def test_an_error_page_is_no_photo(site: Site) -> None:
     with pytest.raises(InvalidImageUrlException) as refusal:
-        fetch(url_of(site, path))
-    assert refusal.value.reason == reason
+        fetch(site.url + "/missing")
+    assert refusal.value.reason == "ImageUrlStatus"
 
 
-def test_nobody_listening_is_unreachable(site: ThreadingHTTPServer) -> None:
-    url = url_of(site, "/photo")
+def test_nobody_listening_is_unreachable(site: Site) -> None:
+    url = site.url + "/photo"
     site.socket.close()
     with pytest.raises(InvalidImageUrlException) as refusal:
         fetch(url)
     assert refusal.value.reason == "ImageUrlUnreachable"
 
 
-def test_urls_can_be_switched_off(site: ThreadingHTTPServer) -> None:
+def test_urls_can_be_switched_off(site: Site) -> None:
     with pytest.raises(InvalidImageUrlException) as refusal:
-        fetch(url_of(site, "/photo"), enabled=False)
+        fetch(site.url + "/photo", enabled=False)
     assert refusal.value.reason == "ImageUrlsOff"
-    assert site.visits == []  # type: ignore[attr-defined]
+    assert site.visits == []
 
 
-def test_no_proxy_of_the_environment_is_used(
-    site: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_proxy_of_the_environment_is_used(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    assert fetch(url_of(site, "/photo")) == b"photo"
+    assert fetch(site.url + "/photo") == b"photo"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from app import domain
 from app.api import paging
 from app.api.aws import shapes
 from app.service.collections import Description
-from app.service.recognition import Comparison, ImageSearch, Indexed
+from app.service.results import Comparison, ImageSearch, Indexed
 
 ComparedT = TypeVar("ComparedT", bound=shapes.ComparedFace)
 
