@@ -32,7 +32,7 @@ ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     HOST=0.0.0.0 PORT=8000 DATA_DIR=/data MODELS_DIR=/models MODEL_PACK=buffalo_l
 USER 10001
 EXPOSE 8000
-VOLUME ["/data", "/models"]
+VOLUME ["/data"]
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ['PORT']}{os.environ.get('ROOT_PATH', '')}/ready\", timeout=4)"]
 CMD ["python", "-m", "app", "serve"]

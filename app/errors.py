@@ -13,10 +13,14 @@ class ServiceError(Exception):
     http_status: ClassVar[int] = 400
     default_message: ClassVar[str] = "Request has invalid parameters"
 
-    def __init__(self, message: str | None = None, *, reason: str | None = None) -> None:
+    def __init__(
+        self, message: str | None = None, *, reason: str | None = None, detail: str | None = None
+    ) -> None:
         super().__init__(message or self.default_message)
         self.reason = reason
         """A finer, stable word for programs, such as `NoFaceFound`; REST and member doors show it."""
+        self.detail = detail or self.message
+        """What REST and member doors say, where AWS's own text is too general."""
 
     @property
     def message(self) -> str:
@@ -71,6 +75,11 @@ class RequestEntityTooLargeException(ServiceError):
 class UnsupportedMediaTypeException(ServiceError):
     http_status = 415
     default_message = "Send the request as application/json or multipart/form-data"
+
+
+class RequestTimeoutException(ServiceError):
+    http_status = 408
+    default_message = "The request body did not arrive in time"
 
 
 class InvalidS3ObjectException(ServiceError):

@@ -45,7 +45,9 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(router)
     docs.install(app)
     problems.install(app)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_request_bytes)
+    app.add_middleware(
+        BodyLimit, max_bytes=settings.max_request_bytes, max_buffered_bytes=settings.max_buffered_bytes
+    )
     if settings.root_path:
         app.add_middleware(PublicPrefix, prefix=settings.root_path)
     Instrumentator(registry=requests, excluded_handlers=["/metrics", "/live", "/health"]).instrument(app)

@@ -8,8 +8,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from socket import socket
 
 import uvicorn
+from alembic.util import CommandError
 from pydantic import SecretStr
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.engine import packs
 from app.engine.packs import PackNotInstalledError
@@ -47,7 +48,8 @@ def open_database(settings: Settings) -> Iterator[Settings]:
     try:
         yield settings.model_copy(update={"database_url": SecretStr(embedded.start())})
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave the database running
+        for again in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(again, signal.SIG_IGN)  # a second one must not leave the database running
         embedded.stop()
 
 
@@ -57,11 +59,9 @@ def serve() -> int:
         settings = load_settings()
     except SettingsError as error:
         return _fail(error)
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
-    for library in ("alembic", "httpcore", "uvicorn"):
-        logging.getLogger(library).setLevel(logging.WARNING)
+    # LOG_LEVEL is ours alone: libraries log keys, addresses and signatures at DEBUG.
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    log.setLevel(settings.log_level)
     try:
         with ExitStack() as stack:
             # A stop while the database starts still unwinds: the database is stopped too.
@@ -76,8 +76,11 @@ def serve() -> int:
             return _run(ready)
     except (AlreadyServedError, EmbeddedPostgresError, PackNotInstalledError) as error:
         return _fail(error)
-    except OperationalError as error:
-        return _fail(f"the database of DATABASE_URL can't be used: {str(error.orig).splitlines()[0]}")
+    except (SQLAlchemyError, CommandError) as error:
+        cause = getattr(error, "orig", None) or error
+        return _fail(f"the database can't be used: {str(cause).splitlines()[0]}")
+    except OSError as error:
+        return _fail(f"DATA_DIR can't be used: {error}")
     except KeyboardInterrupt:
         return 130
 

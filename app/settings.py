@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 MIB = 1024 * 1024
 
@@ -55,14 +57,15 @@ class Settings(BaseSettings):
     inference_deadline_seconds: float = Field(default=10, gt=0, le=600)
 
     max_request_bytes: int = Field(default=16 * MIB, ge=MIB)
+    max_buffered_bytes: int = Field(default=512 * MIB, ge=16 * MIB)
     max_image_bytes: int = Field(default=15 * MIB, ge=1024)
-    max_image_pixels: int = Field(default=100_000_000, ge=80 * 80)
+    max_image_pixels: int = Field(default=50_000_000, ge=80 * 80)
 
     image_urls: bool = True
     image_url_timeout_seconds: float = Field(default=10, gt=0, le=120)
     image_url_allowed_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
 
-    s3_endpoint_url: str | None = None
+    s3_endpoint_url: str | None = Field(default=None, pattern=r"^https?://[^/\s]+$")
     s3_region: str = "us-east-1"
     s3_access_key_id: str | None = None
     s3_secret_access_key: SecretStr | None = None
@@ -78,7 +81,12 @@ class Settings(BaseSettings):
         scheme, found, rest = value.get_secret_value().partition("://")
         if not found or scheme not in {"postgres", "postgresql", "postgresql+psycopg"}:
             raise ValueError("must begin with postgresql://")
-        return SecretStr(f"postgresql+psycopg://{rest}")
+        url = f"postgresql+psycopg://{rest}"
+        try:
+            make_url(url)
+        except (ArgumentError, ValueError):
+            raise ValueError("is not an address of a database") from None
+        return SecretStr(url)
 
     @field_validator("s3_allowed")
     @classmethod

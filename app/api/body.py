@@ -6,7 +6,9 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import from_json
 from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -18,7 +20,8 @@ from app.errors import (
     UnsupportedMediaTypeException,
 )
 
-MAX_PARTS = 64
+MAX_FIELDS = 64
+SHOWN_PROBLEMS = 10
 LARGE_BODY_BYTES = 64 * 1024
 
 BodyT = TypeVar("BodyT", bound="Body")
@@ -36,19 +39,20 @@ class _InMemoryParser(MultiPartParser):
     spool_max_size = 1024**3
 
 
-async def read(request: Request, model: type[BodyT], files: frozenset[str]) -> BodyT:
-    """The body as `model`; multipart may bring the fields named in `files` as files.
+async def read(request: Request, model: type[BodyT], files: frozenset[str] = frozenset()) -> BodyT:
+    """The body as `model`: JSON, or multipart, which brings the fields named in `files` as files.
 
     Raises:
-        UnsupportedMediaTypeException: neither JSON nor multipart.
+        UnsupportedMediaTypeException: neither JSON nor multipart, or multipart where there are no files.
         SerializationException: not well formed.
         InvalidParameterException: a field is missing, unknown or out of range.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "multipart/form-data":
-        fields = await _read_multipart(request, files)
-        return _validate(model, fields)
-    if kind == "application/json" or kind.endswith("+json"):
+    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    if kind == b"multipart/form-data" and files:
+        if options.get(b"charset", b"utf-8").lower() != b"utf-8":
+            raise UnsupportedMediaTypeException("Multipart text must be UTF-8")
+        return _validate(model, await _read_multipart(request, files))
+    if kind == b"application/json" or kind.endswith(b"+json"):
         body = await request.body()
         if len(body) > LARGE_BODY_BYTES:
             return await asyncio.to_thread(_validate_json, model, body, files)
@@ -57,13 +61,12 @@ async def read(request: Request, model: type[BodyT], files: frozenset[str]) -> B
 
 
 async def _read_multipart(request: Request, files: frozenset[str]) -> dict[str, Any]:
-    limit = resources_of(request).settings.max_request_bytes
     parser = _InMemoryParser(
         request.headers,
         request.stream(),
-        max_files=MAX_PARTS,
-        max_fields=MAX_PARTS,
-        max_part_size=limit,
+        max_files=MAX_FIELDS,
+        max_fields=MAX_FIELDS,
+        max_part_size=resources_of(request).settings.max_request_bytes,
     )
     try:
         form = await parser.parse()
@@ -72,24 +75,25 @@ async def _read_multipart(request: Request, files: frozenset[str]) -> dict[str, 
     fields: dict[str, Any] = {}
     try:
         for name, value in form.multi_items():
+            if value == "" or (isinstance(value, UploadFile) and not value.filename and not value.size):
+                continue  # what a browser sends for a field that was left empty
             if name in fields:
-                raise InvalidParameterException(f"{_shown(name)}: given twice", reason="InvalidField")
+                raise _wrong_field(name, "given twice")
             if isinstance(value, UploadFile):
                 if name not in files:
-                    raise InvalidParameterException(
-                        f"{_shown(name)}: no file is expected here", reason="InvalidField"
-                    )
+                    raise _wrong_field(name, "no file is expected here")
                 fields[name] = await value.read()
             elif name in files:
-                raise InvalidParameterException(
-                    f"{_shown(name)}: send it as a file (curl -F {_shown(name)}=@photo.jpg)",
-                    reason="InvalidField",
-                )
+                raise _wrong_field(name, f"send it as a file (curl -F {_shown(name)}=@photo.jpg)")
             else:
                 fields[name] = value
     finally:
         await form.close()
     return fields
+
+
+def _wrong_field(name: str, problem: str) -> InvalidParameterException:
+    return InvalidParameterException(f"{_shown(name)}: {problem}", reason="InvalidField")
 
 
 def _validate(model: type[BodyT], fields: dict[str, Any]) -> BodyT:
@@ -102,23 +106,24 @@ def _validate(model: type[BodyT], fields: dict[str, Any]) -> BodyT:
 
 def _validate_json(model: type[BodyT], body: bytes, files: frozenset[str]) -> BodyT:
     try:
-        fields = model.model_validate_json(body)
-        sent = sorted(fields.model_fields_set & files)
-        if sent:
-            raise InvalidParameterException(f"{sent[0]}: files are sent as multipart", reason="InvalidField")
-        return fields
-    except ValidationError as error:
-        refusal = _refusal(error)
-    raise refusal
+        fields = from_json(body, allow_inf_nan=False)
+    except ValueError:
+        raise SerializationException("The body is not valid JSON") from None
+    if not isinstance(fields, dict):
+        raise InvalidParameterException("The body is not a JSON object", reason="InvalidField")
+    if len(fields) > MAX_FIELDS:  # each unknown one would be a line of the error
+        raise InvalidParameterException("The body has too many fields", reason="InvalidField")
+    for name in sorted(files & fields.keys()):
+        if fields.pop(name) is not None:
+            raise _wrong_field(name, "files are sent as multipart")
+    return _validate(model, fields)
 
 
 def _refusal(error: ValidationError) -> ServiceError:
     found = error.errors(include_url=False, include_input=False, include_context=False)
-    if any(problem["type"] == "json_invalid" for problem in found):
-        return SerializationException("The body is not valid JSON")
     described = [
         ": ".join(filter(None, (".".join(_shown(str(step)) for step in problem["loc"]), problem["msg"])))
-        for problem in found
+        for problem in found[:SHOWN_PROBLEMS]
     ]
     return InvalidParameterException("; ".join(described), reason="InvalidField")
 
@@ -127,20 +132,31 @@ def _shown(name: str) -> str:
     return re.sub(r"[^\w.-]", "?", name[:64])
 
 
-def openapi(model: type[Body], files: frozenset[str]) -> dict[str, Any]:
-    """The request body of `model` for the OpenAPI document, as JSON and as multipart."""
+def openapi(model: type[Body], files: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """The request body of `model` for the OpenAPI document: as JSON, and with files as multipart."""
     schema = model.model_json_schema(mode="validation")
-    properties = {name: field for name, field in schema["properties"].items() if name not in files}
+    definitions = schema.pop("$defs", {})
+    properties = {
+        name: _inlined(field, definitions)
+        for name, field in schema["properties"].items()
+        if name not in files
+    }
     required = [name for name in schema.get("required", []) if name not in files]
     as_json = {**schema, "properties": properties, "required": required}
-    uploads = {name: {"type": "string", "format": "binary"} for name in sorted(files)}
-    as_form = {**as_json, "properties": {**uploads, **properties}}
-    return {
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {"schema": as_json},
-                "multipart/form-data": {"schema": as_form},
-            },
-        }
-    }
+    content = {"application/json": {"schema": as_json}}
+    if files:
+        uploads = {name: {"type": "string", "format": "binary"} for name in sorted(files)}
+        content["multipart/form-data"] = {"schema": {**as_json, "properties": {**uploads, **properties}}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _inlined(field: Any, definitions: dict[str, Any]) -> Any:
+    """A schema without references: what they point at has no place in the OpenAPI document."""
+    if isinstance(field, list):
+        return [_inlined(item, definitions) for item in field]
+    if not isinstance(field, dict):
+        return field
+    if "$ref" in field:
+        rest = {key: value for key, value in field.items() if key != "$ref"}
+        return {**_inlined(definitions[field["$ref"].rsplit("/", 1)[-1]], definitions), **rest}
+    return {key: _inlined(value, definitions) for key, value in field.items()}

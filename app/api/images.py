@@ -14,16 +14,16 @@ from app.errors import InvalidParameterException
 from app.settings import Settings
 
 _DATA_URL = re.compile(r"data:[\w.+/-]*(?:;[\w.=-]+)*;base64,", re.ASCII)
-_SPACE = re.compile(r"\s+")
+_DATA_URL_MAX = 256
 
 
 def _decode_base64(value: Any) -> Any:
     if not isinstance(value, str):
         raise PydanticCustomError("base64", "is base64 text")
-    prefix = _DATA_URL.match(value)
-    text = _SPACE.sub("", value[prefix.end() :] if prefix else value)
+    prefix = _DATA_URL.match(value, 0, _DATA_URL_MAX)
+    text = value[prefix.end() :] if prefix else value
     try:
-        return binascii.a2b_base64(text, strict_mode=True)
+        return binascii.a2b_base64(text.encode("ascii").translate(None, b" \t\r\n"), strict_mode=True)
     except (binascii.Error, ValueError):
         raise PydanticCustomError("base64", "is not valid base64") from None
 

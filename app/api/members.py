@@ -1,6 +1,6 @@
 """Member endpoints at the root, for FlutterFlow and curl. Answers are flat; thresholds are cosines."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
@@ -23,7 +23,6 @@ PAIR_UPLOADS = frozenset({"a", "b"})
 
 class Enroll(WithImage):
     member_id: MemberId
-    metadata: dict[str, Any] | None = None
 
 
 class Identify(WithImage):
@@ -101,7 +100,7 @@ async def enroll(
     """Add the largest face of an image to a member; a new id makes a new member."""
     asked = await body.read(request, Enroll, UPLOADS)
     image = asked.required_image(resources.settings)
-    done = await resources.members.enroll(caller, collection, asked.member_id, image, asked.metadata)
+    done = await resources.members.enroll(caller, collection, asked.member_id, image)
     return Enrolled(
         enrolled=True,
         created=done.created,

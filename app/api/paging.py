@@ -59,7 +59,10 @@ def decode(listing: str, token: str | None) -> str | None:
 def decode_face_id(listing: str, token: str | None) -> UUID | None:
     """The same, for listings in the order of face ids."""
     key = decode(listing, token)
-    return None if key is None else UUID(key)
+    try:
+        return None if key is None else UUID(key)
+    except ValueError:
+        raise InvalidPaginationTokenException from None
 
 
 def _check(listing: str, packed: bytes) -> bytes:

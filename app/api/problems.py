@@ -4,7 +4,8 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
 
 from app.errors import (
     InternalServerError,
@@ -32,7 +33,7 @@ class Problem(BaseModel):
 def response(error: ServiceError) -> JSONResponse:
     """The answer to a client whose request failed."""
     problem = Problem(
-        title=error.code, status=error.http_status, detail=error.message, code=error.code, reason=error.reason
+        title=error.code, status=error.http_status, detail=error.detail, code=error.code, reason=error.reason
     )
     headers = {}
     if isinstance(error, ThrottlingException | ServiceUnavailableError):
@@ -62,6 +63,11 @@ def _http_error(_: Request, error: Exception) -> JSONResponse:
     return _json(problem, dict(error.headers or {}))
 
 
+def _gone(_: Request, __: Exception) -> Response:
+    # Nobody hears it; without an answer the server would count an error of its own.
+    return Response(status_code=400)
+
+
 def _unknown(_: Request, __: Exception) -> JSONResponse:
     # The server logs the trace; its text is for the operator alone.
     return response(InternalServerError())
@@ -72,4 +78,5 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _unknown)

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -99,7 +100,7 @@ def _unpack(pack: Pack, archive: Path, folder: Path) -> None:
                     raise InstallError(f"{file.name} in the archive is too large")
                 with opened.open(info) as source, (folder / file.name).open("wb") as out:
                     _copy_bounded(source, out, info.file_size)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
         raise InstallError("the download is not a usable zip archive") from error
 
 

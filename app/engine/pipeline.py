@@ -3,13 +3,16 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
-from app.domain import Box, Embed, Face, Pixels
+from app.domain import Box, Embed, Face, Pixels, QualityLevel
 from app.engine.attributes import landmarks_of, pose_of, quality_of
 from app.engine.detector import Detection, Detector
 from app.engine.embedder import Embedder
 from app.engine.packs import Pack
+from app.engine.quality import reasons_against
 from app.metrics import Metrics
 
 
@@ -22,13 +25,20 @@ class Pipeline:
         self._embedder = Embedder(folder / pack.recogniser.name, pack.vector_size)
         self._metrics = metrics
 
-    def analyse(self, image: Pixels, embed: Embed, max_faces: int) -> tuple[Face, ...]:
+    def analyse(
+        self,
+        image: Pixels,
+        embed: Embed,
+        max_faces: int,
+        quality: QualityLevel = QualityLevel.NONE,
+    ) -> tuple[Face, ...]:
         """Find the faces of an image, largest box first.
 
         Args:
             image: upright, shape (height, width, 3), BGR.
-            embed: which of the faces get an embedding.
+            embed: which of the faces get an embedding; LARGEST is the largest that passes `quality`.
             max_faces: how many of the largest faces are returned.
+            quality: which faces are good enough for LARGEST.
         """
         with self._stage("detect"):
             detections = self._detector.detect(image)
@@ -37,12 +47,21 @@ class Pipeline:
             self._metrics.images_without_face.inc()
         detections.sort(key=lambda detection: detection.area, reverse=True)
         with self._stage("embed"):
-            return tuple(
-                self._face(image, detection, embed is Embed.ALL or (embed is Embed.LARGEST and rank == 0))
-                for rank, detection in enumerate(detections[:max_faces])
-            )
+            faces = [self._face(image, detection) for detection in detections[:max_faces]]
+            if embed is Embed.NONE:
+                chosen = []
+            elif embed is Embed.ALL:
+                chosen = list(range(len(faces)))
+            else:
+                passing = (rank for rank, face in enumerate(faces) if not reasons_against(face, quality))
+                chosen = list(islice(passing, 1))
+            for rank in chosen:
+                vector = self._embedder.embed(image, detections[rank].points)
+                faces[rank] = replace(faces[rank], embedding=vector)
+            return tuple(faces)
 
-    def _face(self, image: Pixels, detection: Detection, embed: bool) -> Face:
+    @staticmethod
+    def _face(image: Pixels, detection: Detection) -> Face:
         height, width = image.shape[:2]
         left, top, right, bottom = detection.corners
         box = Box(left / width, top / height, (right - left) / width, (bottom - top) / height)
@@ -53,7 +72,6 @@ class Pipeline:
             pose=pose_of(detection.points),
             quality=quality_of(image, box),
             side_px=min(right - left, bottom - top),
-            embedding=self._embedder.embed(image, detection.points) if embed else None,
         )
 
     @contextmanager

@@ -68,7 +68,7 @@ def decode(data: bytes, limits: ImageLimits) -> Pixels:
         )
     if min(width, height) < limits.min_side_px:
         raise InvalidParameterException(
-            "Request has invalid parameters", reason=f"ImageBelow{limits.min_side_px}Pixels"
+            reason="ImageTooSmall", detail=f"The image is below {limits.min_side_px} pixels on a side"
         )
     return np.ascontiguousarray(_upright(_pixels(data, header), header))
 

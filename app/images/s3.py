@@ -1,20 +1,30 @@
 """Photos from S3-compatible buckets, by the service's own credentials and from allowed places only."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from app.errors import ImageTooLargeException, InvalidS3ObjectException, ServiceUnavailableError
+from app.errors import (
+    ImageTooLargeException,
+    InvalidS3ObjectException,
+    ServiceUnavailableError,
+    ThrottlingException,
+)
 from app.settings import Settings
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
+log = logging.getLogger(__name__)
+
+MAX_PENDING = 64
 _THREADS = 16
 _UNAVAILABLE = {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout"}
 
@@ -45,6 +55,7 @@ class S3Reader:
         self._allowed = AllowedPlaces(settings.s3_allowed)
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="s3")
         self._client: S3Client | None = None
+        self._pending = 0
 
     async def fetch(self, bucket: str, key: str, version: str | None, max_bytes: int) -> bytes:
         """The bytes of an object.
@@ -55,9 +66,16 @@ class S3Reader:
             ServiceUnavailableError: the storage fails or does not answer.
         """
         if not self._allowed.allow(bucket, key):
+            log.info("an S3 object was refused: S3_ALLOWED does not name its place")
             raise InvalidS3ObjectException
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, self._read, bucket, key, version, max_bytes)
+        if self._pending >= MAX_PENDING:
+            raise ThrottlingException
+        self._pending += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._executor, self._read, bucket, key, version, max_bytes)
+        finally:
+            self._pending -= 1
 
     def _read(self, bucket: str, key: str, version: str | None, max_bytes: int) -> bytes:
         try:
@@ -66,7 +84,7 @@ class S3Reader:
                 found = client.get_object(Bucket=bucket, Key=key)
             else:
                 found = client.get_object(Bucket=bucket, Key=key, VersionId=version)
-            with found["Body"] as body:
+            with closing(found["Body"]) as body:
                 if found["ContentLength"] > max_bytes:
                     raise ImageTooLargeException
                 return bytes(body.read(max_bytes + 1))

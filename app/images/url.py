@@ -9,17 +9,34 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any, TypeAlias
 
 import httpcore
 import httpx
 
-from app.errors import ImageTooLargeException, InvalidImageUrlException
+from app.errors import ImageTooLargeException, InvalidImageUrlException, ThrottlingException
 
 MAX_REDIRECTS = 5
 _SCHEMES = ("http", "https")
 _NAT64 = IPv6Network("64:ff9b::/96")
+# Special addresses that `is_global` of some Python versions lets through, and one that a cloud uses for
+# its metadata although it is global.
+_NEVER = (
+    IPv4Network("168.63.129.16/32"),
+    IPv4Network("192.0.0.0/24"),
+    IPv4Network("100.64.0.0/10"),
+    IPv4Network("198.18.0.0/15"),
+    IPv6Network("3fff::/20"),
+    IPv6Network("2001::/23"),
+    IPv6Network("64:ff9b:1::/48"),
+    IPv6Network("5f00::/16"),
+)
+_PUBLIC_PORTS = (80, 443)
+_DNS_THREADS = 16
+MAX_PENDING = 64
 _USER_AGENT = b"svc-face-recon"
 
 Address: TypeAlias = IPv4Address | IPv6Address
@@ -40,6 +57,8 @@ def is_public(address: Address) -> bool:
             return is_public(wrapped)
         if address.teredo is not None or address.is_site_local:
             return False
+    if any(address in network for network in _NEVER if network.version == address.version):
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
@@ -49,6 +68,11 @@ class _CheckedBackend(httpcore.AsyncNetworkBackend):
     def __init__(self, allowed: Sequence[Network]) -> None:
         self._allowed = allowed
         self._tcp = httpcore.AnyIOBackend()
+        # Of its own: a slow name server must not hold up other work of the default threads.
+        self._dns = ThreadPoolExecutor(_DNS_THREADS, thread_name_prefix="dns")
+
+    def close(self) -> None:
+        self._dns.shutdown(wait=False, cancel_futures=True)
 
     async def connect_tcp(
         self,
@@ -60,7 +84,9 @@ class _CheckedBackend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         addresses = await self._resolve(host, port)
         for address in addresses:
-            if not is_public(address) and not any(address in network for network in self._allowed):
+            if any(address in network for network in self._allowed if network.version == address.version):
+                continue
+            if not is_public(address) or port not in _PUBLIC_PORTS:
                 raise _Refused
         failure: httpcore.ConnectError | httpcore.ConnectTimeout | None = None
         for address in addresses[:3]:
@@ -70,14 +96,15 @@ class _CheckedBackend(httpcore.AsyncNetworkBackend):
                 failure = error
         raise failure or httpcore.ConnectError("no address")
 
-    @staticmethod
-    async def _resolve(host: str, port: int) -> list[Address]:
+    async def _resolve(self, host: str, port: int) -> list[Address]:
         try:
             return [ip_address(host.strip("[]"))]
         except ValueError:
             pass
+        loop = asyncio.get_running_loop()
+        lookup = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = await loop.run_in_executor(self._dns, lookup)
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError("the name does not resolve") from error
         return list(dict.fromkeys(ip_address(str(entry[4][0]).partition("%")[0]) for entry in found))
@@ -95,12 +122,13 @@ class UrlFetcher:
     def __init__(self, *, timeout_s: float, allowed: Sequence[Network], enabled: bool) -> None:
         self._timeout_s = timeout_s
         self._enabled = enabled
-        self._any_port = bool(allowed)
+        self._pending = 0
+        self._backend = _CheckedBackend(allowed)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=ssl.create_default_context(),
-            max_connections=64,
+            max_connections=MAX_PENDING,
             max_keepalive_connections=0,
-            network_backend=_CheckedBackend(allowed),
+            network_backend=self._backend,
         )
 
     async def fetch(self, url: str, max_bytes: int) -> bytes:
@@ -109,14 +137,20 @@ class UrlFetcher:
         Raises:
             InvalidImageUrlException: not http(s), not public, unreachable, or no 200 at its end.
             ImageTooLargeException: more than `max_bytes`.
+            ThrottlingException: too many fetches are under way.
         """
         if not self._enabled:
             raise InvalidImageUrlException("Images by URL are switched off", reason="ImageUrlsOff")
+        if self._pending >= MAX_PENDING:
+            raise ThrottlingException
+        self._pending += 1
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._follow(url, max_bytes)
         except TimeoutError as error:
             raise InvalidImageUrlException("The image URL took too long", reason="ImageUrlTimeout") from error
+        finally:
+            self._pending -= 1
 
     async def _follow(self, url: str, max_bytes: int) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
@@ -129,7 +163,7 @@ class UrlFetcher:
                 async with self._pool.stream("GET", where, headers=headers) as response:
                     location = _header(response, b"location")
                     if response.status in (301, 302, 303, 307, 308) and location:
-                        url = str(target.join(location))
+                        url = _joined(target, location)
                         continue
                     if response.status != 200:
                         raise InvalidImageUrlException(
@@ -151,21 +185,35 @@ class UrlFetcher:
                 ) from error
         raise InvalidImageUrlException("The image URL redirects too often", reason="ImageUrlRedirects")
 
-    def _check(self, url: str) -> httpx.URL:
+    @staticmethod
+    def _check(url: str) -> httpx.URL:
         try:
             target = httpx.URL(url)
-        except httpx.InvalidURL as error:
-            raise InvalidImageUrlException("The image URL is not a URL", reason="ImageUrlInvalid") from error
-        if target.scheme not in _SCHEMES or not target.host:
+            valid = bool(target.raw_host) and 0 < (target.port or 80) < 65_536
+        except (httpx.InvalidURL, ValueError) as error:
+            raise _invalid() from error
+        if not valid:
+            raise _invalid()
+        if target.scheme not in _SCHEMES:
             raise InvalidImageUrlException("The image URL must be http or https", reason="ImageUrlInvalid")
         if target.userinfo:
             raise InvalidImageUrlException("The image URL must hold no password", reason="ImageUrlInvalid")
-        if not self._any_port and target.port not in (None, 80, 443):
-            raise _not_allowed()
         return target
 
     async def aclose(self) -> None:
         await self._pool.aclose()
+        self._backend.close()
+
+
+def _joined(base: httpx.URL, location: str) -> str:
+    try:
+        return str(base.join(location))
+    except (httpx.InvalidURL, ValueError) as error:
+        raise _invalid() from error
+
+
+def _invalid() -> InvalidImageUrlException:
+    return InvalidImageUrlException("The image URL is not a URL", reason="ImageUrlInvalid")
 
 
 def _not_allowed() -> InvalidImageUrlException:

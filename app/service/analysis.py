@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from app.domain import Embed, Face, ImageInput, ImageLimits, Pixels
+from app.domain import Embed, Face, ImageInput, ImageLimits, Pixels, QualityLevel
 from app.engine.pipeline import Pipeline
 from app.engine.pool import InferencePool
 from app.images.decode import decode
@@ -31,8 +31,16 @@ class Analyser:
         self._pool = pool
         self._metrics = metrics
 
-    async def analyse(self, image: ImageInput, embed: Embed, max_faces: int) -> Analysis:
+    async def analyse(
+        self,
+        image: ImageInput,
+        embed: Embed,
+        max_faces: int,
+        quality: QualityLevel = QualityLevel.NONE,
+    ) -> Analysis:
         """Fetch an image and find its faces, at most the `max_faces` largest.
+
+        `embed` says which get an embedding; LARGEST is the largest that passes `quality`.
 
         Raises:
             ServiceError: of fetching, decoding, or a full inference queue.
@@ -40,7 +48,8 @@ class Analyser:
         data = await self._sources.fetch(image.source, image.limits.max_bytes)
 
         def work() -> Analysis:
-            faces = self._pipeline.analyse(self._decode(data, image.limits), embed, max_faces)
+            pixels = self._decode(data, image.limits)
+            faces = self._pipeline.analyse(pixels, embed, max_faces, quality)
             return Analysis(image_id(data), faces)
 
         return await self._pool.run(work)

@@ -58,9 +58,14 @@ class Collections:
         """A collection of the caller; ResourceNotFoundException when there is none."""
         return await store.require(session, caller.account_id, collection_id)
 
-    async def require_searchable(self, session: AsyncSession, caller: Caller, collection_id: str) -> None:
-        """Raise unless the collection exists and holds vectors of the model that runs."""
-        found = await self.require(session, caller, collection_id)
+    async def require_searchable(
+        self, session: AsyncSession, caller: Caller, collection_id: str, *, keep: bool = False
+    ) -> None:
+        """Raise unless the collection exists and holds vectors of the model that runs.
+
+        With `keep` it can't be deleted until the transaction ends.
+        """
+        found = await store.require(session, caller.account_id, collection_id, keep=keep)
         if found.face_model_version != self.face_model_version:
             raise ModelMismatch(
                 collection_id, pinned=found.face_model_version, running=self.face_model_version

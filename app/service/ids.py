@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import unicodedata
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from app.domain import PublicId
@@ -23,6 +24,7 @@ def public_id(written: str, field: str, safe_max: int) -> PublicId:
     Raises:
         InvalidParameterException: empty, too long, or not printable.
     """
+    written = unicodedata.normalize("NFC", written)  # two ways to type one letter are one id
     if not 1 <= len(written) <= 255 or not written.isprintable() or not written.strip():
         raise InvalidParameterException(f"{field} must be 1 to 255 printable characters", reason="InvalidId")
     if len(written) <= safe_max and _ALLOWED.fullmatch(written) and not written.startswith(_DERIVED):

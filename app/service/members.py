@@ -1,8 +1,6 @@
 """Rules of members: people with an id of their own. A member is a user of a collection."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID, uuid4
 
 from app.domain import Caller, Face, ImageInput, PublicId, StoredFace
@@ -69,7 +67,6 @@ class Members:
         collection_id: str,
         member_id: str,
         image: ImageInput,
-        metadata: Mapping[str, Any] | None,
     ) -> Enrolment:
         """Add the largest face of an image to a member, who is created when new.
 
@@ -86,11 +83,12 @@ class Members:
             await self._collections.confirm_searchable(caller, collection_id)
         face, found = await self._recognition.largest_face(image)
         async with self._database.session() as session:
-            await collection_store.create(
-                session, caller.account_id, collection_id, self._collections.face_model_version
-            )
-            await self._collections.require_searchable(session, caller, collection_id)
-            created = await user_store.ensure(session, caller.account_id, collection_id, user, metadata)
+            if collection_id == DEFAULT_COLLECTION:
+                await collection_store.create(
+                    session, caller.account_id, collection_id, self._collections.face_model_version
+                )
+            await self._collections.require_searchable(session, caller, collection_id, keep=True)
+            created = await user_store.ensure(session, caller.account_id, collection_id, user)
             place = (caller.account_id, collection_id, found.image_id, label.safe)
             await face_store.lock_image(session, *place)
             known = [
@@ -135,12 +133,11 @@ class Members:
             found = await face_store.nearest_users(
                 session, *place, embedding_of(face), min_cosine=min_cosine, limit=limit
             )
-            names = await user_store.member_ids(session, *place, [match.user_id for match in found])
         return Identification(
             face,
             tuple(
                 MemberMatch(
-                    names[match.user_id],
+                    match.member_id,
                     match.user_id,
                     match.face_id,
                     match.cosine,

@@ -37,6 +37,8 @@ from app.store.database import Database
 
 # Two boxes of one image that overlap this much are the same face, found twice by two calls.
 SAME_FACE_IOU = 0.6
+# How many of the largest faces are looked at for the largest that passes.
+MOST_FACES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +84,16 @@ class Recognition:
     async def largest_face(
         self, image: ImageInput, quality: QualityLevel = QualityLevel.NONE
     ) -> tuple[Face, Analysis]:
-        """The largest face of an image, with its embedding.
+        """The largest face of an image that passes the quality level, with its embedding.
 
         Raises:
             NoFaceFound: there is no face that passes the quality level.
         """
-        found = await self._analyser.analyse(image, Embed.LARGEST, 1)
-        if not found.faces or reasons_against(found.faces[0], quality):
-            raise NoFaceFound
-        return found.faces[0], found
+        found = await self._analyser.analyse(image, Embed.LARGEST, MOST_FACES, quality)
+        for face in found.faces:
+            if face.embedding is not None:
+                return face, found
+        raise NoFaceFound
 
     async def index(
         self,
@@ -113,7 +116,7 @@ class Recognition:
         found = await self._analyser.analyse(image, Embed.ALL, most_faces)
         chosen, left_out = _choose(found.faces, quality, max_faces)
         async with self._database.session() as session:
-            await self._collections.require_searchable(session, caller, collection_id)
+            await self._collections.require_searchable(session, caller, collection_id, keep=True)
             known: list[StoredFace] = []
             if external_image_id is not None:
                 place = (caller.account_id, collection_id, found.image_id, external_image_id.safe)

@@ -33,25 +33,28 @@ async def create(
     return created.first() is not None
 
 
-async def find(session: AsyncSession, account_id: str, collection_id: str) -> Collection | None:
-    """A collection, or None."""
-    row = (
-        await session.execute(
-            select(collections).where(
-                collections.c.account_id == account_id, collections.c.collection_id == collection_id
-            )
-        )
-    ).first()
+async def find(
+    session: AsyncSession, account_id: str, collection_id: str, *, keep: bool = False
+) -> Collection | None:
+    """A collection, or None. With `keep` it can't be deleted until the transaction ends."""
+    query = select(collections).where(
+        collections.c.account_id == account_id, collections.c.collection_id == collection_id
+    )
+    if keep:
+        query = query.with_for_update(read=True, key_share=True)
+    row = (await session.execute(query)).first()
     return Collection(row.collection_id, row.face_model_version, row.created_at) if row else None
 
 
-async def require(session: AsyncSession, account_id: str, collection_id: str) -> Collection:
-    """A collection.
+async def require(
+    session: AsyncSession, account_id: str, collection_id: str, *, keep: bool = False
+) -> Collection:
+    """A collection, kept from deletion until the transaction ends if `keep` says so.
 
     Raises:
         ResourceNotFoundException: the account has none of this id.
     """
-    found = await find(session, account_id, collection_id)
+    found = await find(session, account_id, collection_id, keep=keep)
     if found is None:
         raise not_found(collection_id)
     return found

@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
+import psycopg
+
 # The longest path of a Unix socket is 107 bytes on Linux, 103 on macOS.
 _SOCKET_PATH_MAX = 103 - len("/.s.PGSQL.5432")
+_START_TIMEOUT_S = 60
 _STOP_TIMEOUT_S = 30
 _NOBODY = 65534
 # In a user namespace, root appears as an ordinary user: PostgreSQL, which refuses root, starts, and
@@ -76,10 +79,10 @@ class EmbeddedPostgres:
             fcntl.flock(self._in_use, fcntl.LOCK_SH)
             self._account = _Account.choose([self._bin, self._home])
             self._account.own(self._home)
-            if not self._runs():
+            if not self._answers():
                 self._initialise()
                 self._launch()
-            return f"postgresql+psycopg://postgres@/postgres?host={quote(self._socket_folder())}"
+            return self._address().replace("postgresql://", "postgresql+psycopg://")
 
     def stop(self) -> None:
         """Let go of the server, and stop it when no other process uses it."""
@@ -110,7 +113,17 @@ class EmbeddedPostgres:
         self._account.own(folder)
         options = f"-c listen_addresses='' -c unix_socket_permissions=0700 -k '{folder}'"
         self._run(
-            "pg_ctl", "-D", str(self._cluster), "-l", str(self._log), "-w", "-t", "60", "-o", options, "start"
+            "pg_ctl",
+            "-D",
+            str(self._cluster),
+            "-l",
+            str(self._log),
+            "-w",
+            "-t",
+            str(_START_TIMEOUT_S),
+            "-o",
+            options,
+            "start",
         )
 
     def _socket_folder(self, *, fresh: bool = False) -> str:
@@ -120,24 +133,41 @@ class EmbeddedPostgres:
             return tempfile.mkdtemp(prefix="svc-face-recon-")
         return (self._cluster / "postmaster.pid").read_text().splitlines()[4]
 
-    def _runs(self) -> bool:
-        return (
-            self._cluster.exists()
-            and self._call("pg_ctl", "-D", str(self._cluster), "status").returncode == 0
-        )
+    def _address(self) -> str:
+        return f"postgresql://postgres@/postgres?host={quote(self._socket_folder())}"
+
+    def _answers(self) -> bool:
+        """Whether our server runs; waits while it recovers from a crash.
+
+        Asked over its socket: the process id in an old pid file may be anybody's by now.
+        """
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            try:
+                psycopg.connect(self._address(), connect_timeout=5).close()
+            except (OSError, IndexError):
+                return False
+            except psycopg.OperationalError as error:
+                if "starting up" not in str(error):
+                    return False
+                time.sleep(0.1)
+            else:
+                return True
+        return False
 
     def _shut_down(self) -> None:
         pid_file = self._cluster / "postmaster.pid"
         try:
             lines = pid_file.read_text().splitlines()
+            folder = Path(lines[4])
             os.kill(int(lines[0]), signal.SIGINT)  # "fast": ends sessions, keeps data
         except (FileNotFoundError, ProcessLookupError, IndexError, ValueError):
             return
         deadline = time.monotonic() + _STOP_TIMEOUT_S
         while pid_file.exists() and time.monotonic() < deadline:
             time.sleep(0.02)
-        if lines[4] != str(self._home):
-            Path(lines[4]).rmdir()
+        if folder != self._home:
+            folder.rmdir()
 
     def _run(self, program: str, *arguments: str) -> None:
         done = self._call(program, *arguments)

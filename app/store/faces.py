@@ -7,12 +7,25 @@ from uuid import UUID
 
 import numpy as np
 from pgvector.sqlalchemy import HALFVEC
-from sqlalchemy import ColumnElement, Double, Row, Select, and_, delete, func, insert, literal, select, text
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    Row,
+    Select,
+    and_,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+    true,
+)
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.domain import Box, Page, PublicId, StoredFace, Vector
-from app.store.tables import faces
+from app.store.tables import faces, users
 
 _SHOWN = (
     faces.c.face_id,
@@ -41,6 +54,7 @@ class UserMatch:
     """The best face of a user."""
 
     user_id: str
+    member_id: str
     face_id: UUID
     cosine: float
 
@@ -141,10 +155,11 @@ async def nearest(
     """The faces most like a probe with their cosines, best first. Exact: every face is compared."""
     distance = _distance(probe)
     query = _in(account_id, collection_id).add_columns(distance.label("distance"))
+    query = query.where(_near(distance, min_cosine))
     if leave_out is not None:
         query = query.where(faces.c.face_id != leave_out)
     rows = await session.execute(query.order_by("distance", faces.c.face_id).limit(limit))
-    return [(_stored(row), _cosine(row.distance)) for row in rows if _cosine(row.distance) >= min_cosine]
+    return [(_stored(row), _cosine(row.distance)) for row in rows]
 
 
 async def nearest_users(
@@ -158,12 +173,20 @@ async def nearest_users(
     user_id: str | None = None,
 ) -> list[UserMatch]:
     """The users most like a probe, each by their best face, best first. Exact."""
-    scored = select(faces.c.user_id, faces.c.face_id, _distance(probe).label("distance")).where(
-        _belongs(account_id, collection_id)
+    distance = _distance(probe)
+    scored = (
+        select(faces.c.user_id, users.c.member_id, faces.c.face_id, distance.label("distance"))
+        .join(
+            users,
+            and_(
+                users.c.account_id == faces.c.account_id,
+                users.c.collection_id == faces.c.collection_id,
+                users.c.user_id == faces.c.user_id,
+            ),
+        )
+        .where(_belongs(account_id, collection_id), _near(distance, min_cosine))
     )
-    if user_id is None:
-        scored = scored.where(faces.c.user_id.is_not(None))
-    else:
+    if user_id is not None:
         scored = scored.where(faces.c.user_id == user_id)
     each = scored.subquery()
     best = (
@@ -173,11 +196,7 @@ async def nearest_users(
         .subquery()
     )
     rows = await session.execute(select(best).order_by(best.c.distance, best.c.user_id).limit(limit))
-    return [
-        UserMatch(row.user_id, row.face_id, _cosine(row.distance))
-        for row in rows
-        if _cosine(row.distance) >= min_cosine
-    ]
+    return [UserMatch(row.user_id, row.member_id, row.face_id, _cosine(row.distance)) for row in rows]
 
 
 async def count_of_user(session: AsyncSession, account_id: str, collection_id: str, user_id: str) -> int:
@@ -223,6 +242,11 @@ def _in(account_id: str, collection_id: str) -> Select[Any]:
 def _distance(probe: Vector) -> ColumnElement[float]:
     # Negative inner product: of unit vectors, that is the negative cosine.
     return faces.c.embedding.op("<#>", return_type=Double())(literal(probe, HALFVEC(len(probe))))
+
+
+def _near(distance: ColumnElement[float], min_cosine: float) -> ColumnElement[bool]:
+    # Everything is near at -1: half precision may put opposite vectors a little beyond it.
+    return true() if min_cosine <= -1 else distance <= -min_cosine
 
 
 def _cosine(distance: float) -> float:

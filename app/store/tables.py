@@ -1,4 +1,7 @@
-"""The tables, as the migrations make them. Account and collection lead every key."""
+"""The columns and keys that queries use; the migrations make them, with more in SQL of their own.
+
+Account and collection lead every key.
+"""
 
 from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import (

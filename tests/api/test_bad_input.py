@@ -2,6 +2,7 @@
 
 import base64
 import io
+import socket
 import zipfile
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from app.api import paging
 from app.measure.service import RunningService
 from tests import photos
 from tests.loopback import Site, serving
@@ -40,13 +42,16 @@ NO_IMAGES = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def nothing_is_stored(http: httpx.Client) -> Iterator[None]:
-    """The counts after all bad requests are those from before."""
+def nothing_is_stored_and_nothing_logged(service: RunningService, http: httpx.Client) -> Iterator[None]:
+    """The counts after all bad requests are those from before, and none of them was an error of ours."""
     counts = ("collections", "users", "faces")
     before = {name: http.get("/ops/status").json()[name] for name in counts}
     yield
     after = http.get("/ops/status").json()
     assert {name: after[name] for name in counts} == before
+    assert "ERROR" not in service.log
+    assert "Traceback" not in service.log
+    assert 'status="5xx"' not in http.get("/metrics").text
 
 
 def problem_of(answer: httpx.Response) -> dict[str, Any]:
@@ -209,7 +214,9 @@ def test_wrong_fields_are_refused_by_name(http: httpx.Client, path: str, body: A
     [
         ("application/json", b"{", 400),
         ("application/json", b"\xff", 400),
+        ("application/json", b'{"image_base64": NaN}', 400),
         ("application/x-www-form-urlencoded", b"member_id=1", 415),
+        ("multipart/form-data; boundary=x; charset=punycode", b"--x--", 415),
         ("text/plain", b"hello", 415),
         ("multipart/form-data", b"no boundary", 400),
         ("multipart/form-data; boundary=x", b"no parts", 400),
@@ -235,6 +242,51 @@ def test_nul_in_ids_is_refused_everywhere(http: httpx.Client) -> None:
     assert http.get("/api/v1/collections/a%00b").status_code == 422
     assert http.post("/identify?collection=a%00b", json={"image_base64": "AAAA"}).status_code == 422
     assert http.get("/api/v1/collections?next_token=%00").status_code == 400
+
+
+def test_floods_of_wrong_elements_get_a_short_answer(service_url: str, http: httpx.Client) -> None:
+    for body, target in (
+        ({"Image": {"Bytes": "AAAA"}, "Attributes": ["x"] * 300_000}, "DetectFaces"),
+        ({"CollectionId": "a", "FaceIds": ["x"] * 300_000}, "DeleteFaces"),
+        ({"CollectionId": "a", "Tags": {f"?{n}": "?" for n in range(100_000)}}, "CreateCollection"),
+        ({"CollectionId": {"x" * 1_000_000: 1}}, "CreateCollection"),
+    ):
+        headers = {"X-Amz-Target": f"RekognitionService.{target}"}
+        answer = httpx.post(service_url, json=body, headers=headers, timeout=30)
+        assert answer.status_code == 400
+        assert len(answer.content) < 2000
+    answer = http.post("/identify", json={f"field-{n}": n for n in range(200_000)})
+    assert answer.status_code == 422
+    assert len(answer.content) < 2000
+
+
+def test_a_forged_page_token_is_refused(http: httpx.Client) -> None:
+    token = paging.encode("faces of forged", "no-uuid")
+    http.post("/api/v1/collections", json={"collection_id": "forged"})
+    answer = http.get("/api/v1/collections/forged/faces", params={"next_token": str(token)})
+    http.delete("/api/v1/collections/forged")
+    assert (answer.status_code, problem_of(answer)["code"]) == (400, "InvalidPaginationTokenException")
+
+
+@pytest.mark.parametrize("path", ["/", "/identify", "/enroll/file"])
+def test_a_client_that_goes_away_in_its_body_is_no_error_of_ours(service_url: str, path: str) -> None:
+    address = httpx.URL(service_url)
+    for kind in ("application/json", "multipart/form-data; boundary=x"):
+        with socket.create_connection((address.host, address.port or 80)) as connection:
+            head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: 99\r\n"
+            connection.sendall(f"{head}X-Amz-Target: RekognitionService.DetectFaces\r\n\r\n--x".encode())
+
+
+def test_a_face_in_a_very_wide_picture_is_no_trouble(http: httpx.Client, collection: str) -> None:
+    wide = Image.new("RGB", (33_000, 600), "grey")
+    wide.paste(photos.opened(photos.astronaut()), (30_000, 40))
+    answer = http.post(
+        "/api/v1/compare-faces",
+        files={"source": photos.astronaut(), "target": photos.encode(wide.crop((29_000, 0, 33_000, 600)))},
+    )
+    assert answer.json()["FaceMatches"][0]["Similarity"] > 99
+    answer = http.post(f"/api/v1/collections/{collection}/index-faces", files={"file": photos.encode(wide)})
+    assert answer.status_code == 200
 
 
 def test_unknown_collection_and_member_are_not_found(http: httpx.Client) -> None:
@@ -286,6 +338,9 @@ def test_urls_to_loopback_are_refused_and_not_visited(
         ("http://", "ImageUrlInvalid"),
         ("a.jpg", "ImageUrlInvalid"),
         ("http://no-such-host.invalid/a.jpg", "ImageUrlUnreachable"),
+        ("http://xn--/a.jpg", "ImageUrlUnreachable"),
+        ("http://example.org:99999/a.jpg", "ImageUrlInvalid"),
+        ("http://example.org:22/a.jpg", None),
         ("http://exa mple.org/a.jpg", None),
         ("http://\0/a.jpg", None),
     ],

@@ -58,3 +58,21 @@ def test_docs_load_nothing_from_elsewhere(http: httpx.Client) -> None:
     for source in sources:
         assert source.startswith("/docs/assets/")
         assert http.get(source).status_code == 200
+
+
+def test_every_reference_of_the_openapi_document_leads_somewhere(http: httpx.Client) -> None:
+    document = http.get("/openapi.json").json()
+
+    def check(node: object) -> None:
+        if isinstance(node, list):
+            for item in node:
+                check(item)
+        elif isinstance(node, dict):
+            if "$ref" in node:
+                place = document
+                for step in node["$ref"].removeprefix("#/").split("/"):
+                    place = place[step]
+            for item in node.values():
+                check(item)
+
+    check(document)

@@ -1,8 +1,10 @@
 """An unmodified boto3 program against the Rekognition door."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from threading import Event
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -334,3 +336,41 @@ def test_out_of_range_values_are_refused_in_aws_words(
         rekognition.list_collections(NextToken="made-up")
     with pytest.raises(rekognition.exceptions.InvalidParameterException, match=r"'faceIds\.1\.member'"):
         rekognition.delete_faces(CollectionId="a", FaceIds=["no-uuid"])
+
+
+def test_deleting_a_collection_while_faces_are_indexed_is_no_server_error(
+    rekognition: "RekognitionClient", http: httpx.Client
+) -> None:
+    image, portrait = (
+        photos.without_face(),
+        photos.encode(photos.opened(photos.astronaut()).resize((200, 200))),
+    )
+    stop = Event()
+    codes: set[str] = set()
+
+    def index() -> None:
+        while not stop.is_set():
+            try:
+                rekognition.index_faces(CollectionId="fleeting", Image={"Bytes": portrait})
+                rekognition.index_faces(CollectionId="fleeting", Image={"Bytes": image})
+            except botocore.exceptions.ClientError as error:
+                codes.add(error.response["Error"]["Code"])
+
+    def enroll() -> None:
+        while not stop.is_set():
+            for path in ("/enroll", "/identify"):
+                fields = {"member_id": "m"} if path == "/enroll" else {}
+                answer = http.post(f"{path}?collection=fleeting", files={"file": portrait}, data=fields)
+                codes.add(str(answer.status_code))
+
+    with ThreadPoolExecutor(4) as threads:
+        workers = [threads.submit(work) for work in (index, index, enroll, enroll)]
+        for _ in range(25):
+            rekognition.create_collection(CollectionId="fleeting")
+            time.sleep(0.06)
+            rekognition.delete_collection(CollectionId="fleeting")
+        stop.set()
+        for worker in workers:
+            worker.result()
+    assert codes <= {"ResourceNotFoundException", "200", "404"}
+    assert "fleeting" not in rekognition.list_collections()["CollectionIds"]

@@ -92,6 +92,12 @@ def test_a_redirect_to_another_scheme_is_not_followed(site: Site) -> None:
     assert refusal.value.reason == "ImageUrlInvalid"
 
 
+@pytest.mark.parametrize("target", ["http:////[", "http://xn--/", "http://[", "//:99999/"])
+def test_a_redirect_to_what_is_no_url_is_refused(site: Site, target: str) -> None:
+    with pytest.raises(InvalidImageUrlException):
+        fetch(site.url + f"/to?{target}")
+
+
 def test_redirects_end(site: Site) -> None:
     with pytest.raises(InvalidImageUrlException) as refusal:
         fetch(site.url + "/to?" * 7 + "/photo")
@@ -142,7 +148,7 @@ def test_no_proxy_of_the_environment_is_used(site: Site, monkeypatch: pytest.Mon
         "224.0.0.1", "240.0.0.1", "255.255.255.255", "192.0.2.1", "198.18.0.1", "::1", "::", "fe80::1",
         "fc00::1", "fec0::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1",
         "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2002:a9fe:a9fe::1", "2001:0:53aa:64c:0:fbff:f5ff:fffe",
-        "2001:db8::1", "::127.0.0.1", "64:ff9b:1::a00:1",
+        "2001:db8::1", "::127.0.0.1", "64:ff9b:1::a00:1", "168.63.129.16", "192.0.0.192", "3fff::1",
     ],
 )  # fmt: skip
 def test_special_addresses_are_not_public(address: str) -> None:

@@ -23,6 +23,10 @@ def test_any_other_id_gets_a_form_that_fits_and_is_its_own_alone(written: str) -
     assert public_id(safe, "member_id", USER_ID_MAX).safe != safe  # nobody can claim another's form
 
 
+def test_two_ways_to_type_a_letter_are_one_id() -> None:
+    assert public_id("\u00e9", "member_id", USER_ID_MAX) == public_id("e\u0301", "member_id", USER_ID_MAX)
+
+
 @pytest.mark.parametrize("written", ["", " ", "\0", "a\tb", "x" * 256, "\u202e"])
 def test_ids_that_are_not_printable_are_refused(written: str) -> None:
     with pytest.raises(InvalidParameterException):

@@ -107,7 +107,7 @@ def test_accounts_see_nothing_of_each_other(url: str) -> None:
     async def fill(session: AsyncSession) -> None:
         for account in (ONE, OTHER):
             assert await collections.create(session, account, "same", "1.0")
-        await users.ensure(session, ONE, "same", PublicId("u@1", "u"), {"a": 1})
+        await users.ensure(session, ONE, "same", PublicId("u@1", "u"))
         await faces.add(session, ONE, "same", [face(1, "u"), face(2)])
 
     async def look(session: AsyncSession) -> None:
@@ -119,7 +119,6 @@ def test_accounts_see_nothing_of_each_other(url: str) -> None:
         assert await faces.of_image(session, OTHER, "same", UUID(int=7), "a-b") == []
         assert await faces.remove(session, OTHER, "same", [UUID(int=2)]) == ([], [])
         assert not await users.exists(session, OTHER, "same", "u")
-        assert await users.member_ids(session, OTHER, "same", ["u"]) == {}
         assert (await collections.counts(session, OTHER, "same")).faces == 0
         assert await collections.totals(session, OTHER) == (1, 0, 0)
         assert await collections.remove(session, OTHER, "same")
@@ -158,7 +157,7 @@ def test_a_user_is_found_by_the_best_of_their_faces(url: str) -> None:
     async def work(session: AsyncSession) -> list[faces.UserMatch]:
         await collections.create(session, ONE, "people", "1.0")
         for name in ("a", "b"):
-            await users.ensure(session, ONE, "people", PublicId(name, name), None)
+            await users.ensure(session, ONE, "people", PublicId(name, name))
         await faces.add(session, ONE, "people", [face(1, "a"), face(2, "a"), face(3, "b"), face(4)])
         return await faces.nearest_users(session, ONE, "people", unit(2), min_cosine=-1, limit=9)
 
@@ -168,17 +167,14 @@ def test_a_user_is_found_by_the_best_of_their_faces(url: str) -> None:
     assert found[0].cosine == pytest.approx(1, abs=1e-3)
 
 
-def test_users_are_new_once_and_keep_their_metadata_unless_it_is_given(url: str) -> None:
+def test_a_user_is_new_once(url: str) -> None:
     migrate.upgrade(url)
 
     async def work(session: AsyncSession) -> list[bool]:
         await collections.create(session, ONE, "people", "1.0")
-        user = PublicId("u", "u")
-        return [await users.ensure(session, ONE, "people", user, kept) for kept in ({"a": 1}, None, {"b": 2})]
+        return [await users.ensure(session, ONE, "people", PublicId("u", "u")) for _ in range(3)]
 
     assert run(url, work) == [True, False, False]
-    with psycopg.connect(url.replace("+psycopg", "")) as connection:
-        assert connection.execute("SELECT metadata FROM users").fetchall() == [({"b": 2},)]
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -7,6 +7,7 @@ from uuid import uuid4
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 from pydantic_core import to_json
+from starlette.requests import ClientDisconnect
 
 from app.api.access import caller_of, resources_of
 from app.api.aws.operations import OPERATIONS, Call
@@ -37,6 +38,8 @@ async def rekognition(request: Request) -> Response:
     known = name if target.startswith(TARGET_PREFIX) and name in OPERATIONS else "unknown"
     try:
         body = await _answer(request, known)
+    except ClientDisconnect:
+        return Response(status_code=400)  # nobody hears it
     except ServiceError as error:
         metrics.operations.labels(known, error.code).inc()
         return _error(error, request_id)
@@ -51,7 +54,7 @@ async def rekognition(request: Request) -> Response:
 async def _answer(request: Request, name: str) -> bytes:
     operation = OPERATIONS.get(name)
     if operation is None:
-        raise UnknownOperationException
+        raise UnknownOperationException("This service does not serve the operation of X-Amz-Target")
     call = Call(resources_of(request), caller_of(request))
     body = await request.body()
     if len(body) > LARGE_BODY_BYTES:

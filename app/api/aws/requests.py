@@ -51,6 +51,13 @@ def _no_aws_prefix(key: str) -> str:
     return key
 
 
+def _at_most_200(tags: Any) -> Any:
+    # Before each of them is looked at.
+    if isinstance(tags, dict) and len(tags) > 200:
+        raise PydanticCustomError("too_long", "too many", {"max_length": 200})
+    return tags
+
+
 # The greatest length of a blob is checked as an image limit: it has an error of its own.
 Blob: TypeAlias = Annotated[bytes, BeforeValidator(_base64), Field(min_length=1)]
 _TAG_CHARACTERS = r"[\p{L}\p{Z}\p{N}_.:/=+\-@]*"
@@ -58,6 +65,7 @@ TagKey: TypeAlias = Annotated[
     str, Field(min_length=1, max_length=128), pattern(_TAG_CHARACTERS), AfterValidator(_no_aws_prefix)
 ]
 TagValue: TypeAlias = Annotated[str, Field(max_length=256), pattern(_TAG_CHARACTERS)]
+Tags: TypeAlias = Annotated[dict[TagKey, TagValue], Field(max_length=200), BeforeValidator(_at_most_200)]
 PaginationToken: TypeAlias = Annotated[str, Field(max_length=255)]
 PageSize: TypeAlias = Annotated[int, Field(ge=0, le=MAX_RESULTS)]
 MaxFaces: TypeAlias = Annotated[int, Field(ge=1, le=MAX_RESULTS)]
@@ -78,6 +86,17 @@ class Attribute(StrEnum):
     FACE_OCCLUDED = "FACE_OCCLUDED"
     SMILE = "SMILE"
     SUNGLASSES = "SUNGLASSES"
+
+
+def _each_once(attributes: Any) -> Any:
+    # A list of a million wrong ones would make an error of as many parts.
+    if not isinstance(attributes, list) or not all(isinstance(item, str) for item in attributes):
+        return attributes
+    once = list(dict.fromkeys(attributes))
+    return once[: len(Attribute) + 1]  # one more than there are holds a wrong one, if any is
+
+
+Attributes: TypeAlias = Annotated[list[Attribute], BeforeValidator(_each_once)]
 
 
 class S3Object(Request):
@@ -108,7 +127,7 @@ class Image(Request):
 
 class CreateCollectionRequest(Request):
     collection_id: CollectionId
-    tags: Annotated[dict[TagKey, TagValue], Field(max_length=200)] | None = None
+    tags: Tags | None = None
 
 
 class DescribeCollectionRequest(Request):
@@ -128,7 +147,7 @@ class IndexFacesRequest(Request):
     collection_id: CollectionId
     image: Image
     external_image_id: ExternalImageId | None = None
-    detection_attributes: list[Attribute] | None = None
+    detection_attributes: Attributes | None = None
     max_faces: Annotated[int, Field(ge=1)] | None = None
     quality_filter: QualityLevel = QualityLevel.AUTO
 
@@ -163,7 +182,7 @@ class SearchFacesByImageRequest(Request):
 
 class DetectFacesRequest(Request):
     image: Image
-    attributes: list[Attribute] | None = None
+    attributes: Attributes | None = None
 
 
 class CompareFacesRequest(Request):

@@ -19,7 +19,8 @@ _CONSTRAINTS = {
     "string_pattern_mismatch": "Member must satisfy regular expression pattern: {pattern}",
     "enum": "Member must satisfy enum value set: [{expected}]",
 }
-_SHOWN_VALUE = 256
+_SHOWN_VALUE = 64
+_SHOWN_PROBLEMS = 10
 
 
 def refusal_of(error: ValidationError) -> ServiceError:
@@ -33,9 +34,9 @@ def refusal_of(error: ValidationError) -> ServiceError:
         return InvalidParameterException()
     if any(problem["type"] not in _CONSTRAINTS for problem in found):
         return SerializationException()
-    texts = [_constraint(problem) for problem in found]
-    plural = "s" if len(texts) > 1 else ""
-    return InvalidParameterException(f"{len(texts)} validation error{plural} detected: {'; '.join(texts)}")
+    texts = [_constraint(problem) for problem in found[:_SHOWN_PROBLEMS]]
+    plural = "s" if len(found) > 1 else ""
+    return InvalidParameterException(f"{len(found)} validation error{plural} detected: {'; '.join(texts)}")
 
 
 def _constraint(problem: ErrorDetails) -> str:
@@ -64,5 +65,5 @@ def _path(problem: ErrorDetails) -> str:
         if isinstance(step, int):
             steps += [str(step + 1), "member"]
         else:
-            steps.append(step[:1].lower() + step[1:])
+            steps.append(step[:1].lower() + step[1:_SHOWN_VALUE])
     return ".".join(steps)

@@ -23,13 +23,13 @@ class NewCollection(body.Body):
     "",
     status_code=201,
     operation_id="CreateCollection",
-    openapi_extra=body.openapi(NewCollection, frozenset()),
+    openapi_extra=body.openapi(NewCollection),
 )
 async def create_collection(
     request: Request, resources: ResourcesNow, caller: CallerNow
 ) -> shapes.CreateCollectionResponse:
     """Create a collection, pinned to the face model that the service runs."""
-    new = await body.read(request, NewCollection, frozenset())
+    new = await body.read(request, NewCollection)
     await resources.collections.create(caller, new.collection_id)
     return shapes.CreateCollectionResponse(
         status_code=200,

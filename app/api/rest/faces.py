@@ -168,12 +168,12 @@ async def list_faces(
 @router.delete(
     "/collections/{collection_id}/faces",
     operation_id="DeleteFaces",
-    openapi_extra=body.openapi(DeleteFaces, frozenset()),
+    openapi_extra=body.openapi(DeleteFaces),
     response_model_exclude_none=True,
 )
 async def delete_faces(
     request: Request, collection_id: shapes.CollectionId, resources: ResourcesNow, caller: CallerNow
 ) -> shapes.DeleteFacesResponse:
     """Erase faces; one that belongs to a user is kept and named."""
-    asked = await body.read(request, DeleteFaces, frozenset())
+    asked = await body.read(request, DeleteFaces)
     return render.deleted(*await resources.recognition.delete(caller, collection_id, asked.face_ids))
