@@ -25,6 +25,17 @@ def main() -> int:
     verify = actions.add_parser("verify", help="compare the files of a pack with the published hashes")
     verify.add_argument("name", nargs="?", help="the pack; without it, MODEL_PACK")
 
+    keys = commands.add_parser("keys", help="access keys: create, list, revoke")
+    actions = keys.add_subparsers(dest="action", required=True)
+    actions.add_parser("master", help="make a KEYS_MASTER_KEY, which encrypts the secrets at rest")
+    actions.add_parser("list", help="all keys, without their secrets")
+    create = actions.add_parser("create", help="make a key and show its secret once")
+    create.add_argument("--account", help="12 digits; ACCOUNT_ID by default")
+    create.add_argument("--role", choices=["read", "write", "admin"], default="read")
+    create.add_argument("--collections", default="*", help="ids it may see, comma-separated, * for anything")
+    revoke = actions.add_parser("revoke", help="take a key's rights away")
+    revoke.add_argument("access_key_id")
+
     bench = commands.add_parser("bench", help="measure speed and memory")
     bench.add_argument("--data", type=Path, help="a folder of photos; else those of installed packages")
     bench.add_argument("--out", type=Path, default=Path("build/bench.json"))
@@ -44,6 +55,10 @@ def main() -> int:
         from app.models_command import run
 
         return run(arguments)
+    if arguments.command == "keys":
+        from app.keys_command import run as run_keys
+
+        return run_keys(arguments)
     if arguments.command == "bench":
         from app.measure.bench import bench as run_bench
 

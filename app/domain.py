@@ -1,9 +1,10 @@
 """Values that cross layers. All frozen; boxes and points are ratios of the upright image."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Generic, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -19,11 +20,44 @@ Pixels: TypeAlias = NDArray[np.uint8]
 """An upright image, shape (height, width, 3), channels in OpenCV's order (BGR)."""
 
 
+class Role(IntEnum):
+    """What a key may do; each includes those before it."""
+
+    READ = 1
+    WRITE = 2
+    ADMIN = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. Every row belongs to an account, and no query runs without one."""
+    """Who asks. Every row belongs to an account, and no query runs without one.
+
+    `collections` are patterns of collection ids, in which `*` stands for anything; what they leave out
+    does not exist for the caller.
+    """
 
     account_id: str
+    role: Role = Role.ADMIN
+    collections: tuple[str, ...] = ("*",)
+
+    def sees(self, collection_id: str) -> bool:
+        """Whether one of the patterns matches."""
+        return any(
+            re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), collection_id)
+            for pattern in self.collections
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKey:
+    """A key that signs requests, and what it may do."""
+
+    access_key_id: str
+    secret: str
+    caller: Caller
+
+    def __repr__(self) -> str:
+        return f"AccessKey({self.access_key_id})"  # never the secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +164,9 @@ class InlineImage:
 
 @dataclass(frozen=True, slots=True)
 class S3Image:
+    """An object that an account names; the service reads it only where that account may."""
+
+    account_id: str
     bucket: str
     key: str
     version: str | None = None
@@ -185,6 +222,14 @@ class StoredFace:
     user_id: str | None
     box: Box
     confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person of a collection. `active` once they have a face."""
+
+    user_id: str
+    active: bool
 
 
 @dataclass(frozen=True, slots=True)

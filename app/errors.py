@@ -32,6 +32,34 @@ class ServiceError(Exception):
         return type(self).__name__
 
 
+class MissingAuthenticationTokenException(ServiceError):
+    http_status = 401
+    default_message = "Missing Authentication Token"
+
+
+class IncompleteSignatureException(ServiceError):
+    http_status = 401
+    default_message = "The request signature is incomplete"
+
+
+class UnrecognizedClientException(ServiceError):
+    http_status = 401
+    default_message = "The security token included in the request is invalid."
+
+
+class InvalidSignatureException(ServiceError):
+    http_status = 401
+    default_message = (
+        "The request signature we calculated does not match the signature you provided. Check your AWS "
+        "Secret Access Key and signing method. Consult the service documentation for details."
+    )
+
+
+class AccessDeniedException(ServiceError):
+    http_status = 403
+    default_message = "You are not authorized to perform this operation"
+
+
 class InvalidParameterException(ServiceError):
     http_status = 422
 
@@ -108,6 +136,15 @@ class ResourceNotFoundException(ServiceError):
 class ResourceAlreadyExistsException(ServiceError):
     http_status = 409
     default_message = "The resource already exists"
+
+
+class ConflictException(ServiceError):
+    http_status = 409
+    default_message = "The resource is in conflict with the request"
+
+
+class IdempotentParameterMismatchException(ServiceError):
+    http_status = 409
 
 
 class ServiceQuotaExceededException(ServiceError):

@@ -19,8 +19,10 @@ from app.images.url import UrlFetcher
 from app.metrics import Metrics
 from app.service.analysis import Analyser
 from app.service.collections import Collections
+from app.service.keys import Keys
 from app.service.members import Members
 from app.service.recognition import Recognition
+from app.service.users import Users
 from app.settings import Settings
 from app.store import collections as collection_store
 from app.store.database import Database
@@ -42,8 +44,10 @@ class Resources:
     pack: Pack
     pool: InferencePool
     database: Database
+    keys: Keys
     collections: Collections
     recognition: Recognition
+    users: Users
     members: Members
 
     async def totals(self, caller: Caller) -> Totals:
@@ -97,9 +101,22 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     try:
         analyser = Analyser(ImageSources(urls, s3, metrics), pipeline, pool, metrics)
         collections = Collections(database, pipeline.pack.face_model_version)
-        recognition = Recognition(database, collections, analyser, SimilarityCurve.of(pipeline.pack), metrics)
+        curve = SimilarityCurve.of(pipeline.pack)
+        recognition = Recognition(database, collections, analyser, curve, metrics)
+        users = Users(database, collections, analyser, curve)
         members = Members(database, collections, recognition)
-        yield Resources(settings, metrics, pipeline.pack, pool, database, collections, recognition, members)
+        yield Resources(
+            settings,
+            metrics,
+            pipeline.pack,
+            pool,
+            database,
+            Keys(database, settings),
+            collections,
+            recognition,
+            users,
+            members,
+        )
     finally:
         await database.close()
         await urls.aclose()

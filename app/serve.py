@@ -3,13 +3,11 @@
 import logging
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from socket import socket
 
 import uvicorn
 from alembic.util import CommandError
-from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.engine import packs
@@ -19,9 +17,9 @@ from app.settings import Settings, SettingsError, load_settings
 from app.store import migrate
 from app.store.embedded import (
     AlreadyServedError,
-    EmbeddedPostgres,
     EmbeddedPostgresError,
     claim_data_dir,
+    open_database,
 )
 
 log = logging.getLogger("app")
@@ -36,21 +34,6 @@ class _Server(uvicorn.Server):
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
             log.info("listening on http://%s:%s, docs at http://%s:%s/docs", shown, port, shown, port)
-
-
-@contextmanager
-def open_database(settings: Settings) -> Iterator[Settings]:
-    """Settings that name a database: the configured one, or the embedded one while this is open."""
-    if settings.database_url is not None:
-        yield settings
-        return
-    embedded = EmbeddedPostgres(settings.data_dir)
-    try:
-        yield settings.model_copy(update={"database_url": SecretStr(embedded.start())})
-    finally:
-        for again in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(again, signal.SIG_IGN)  # a second one must not leave the database running
-        embedded.stop()
 
 
 def serve() -> int:

@@ -1,11 +1,13 @@
 """Settings from the environment and `.env`. Entry points read them once and pass them on."""
 
+import re
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from cryptography.fernet import Fernet
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
@@ -37,6 +39,12 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     account_id: str = Field(default="000000000000", pattern=r"^\d{12}$")
     aws_region: str = Field(default="us-east-1", pattern=r"^[a-z0-9-]+$")
+
+    # None: open on loopback, required elsewhere.
+    auth: Literal["required", "open"] | None = None
+    bootstrap_access_key_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9]{16,128}$")
+    bootstrap_secret_access_key: SecretStr | None = Field(default=None, min_length=20)
+    keys_master_key: SecretStr | None = None
 
     data_dir: Path = Path("data")
     database_url: SecretStr | None = None
@@ -92,9 +100,32 @@ class Settings(BaseSettings):
     @classmethod
     def _bucket_first(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for rule in value:
-            if rule.startswith("/"):
-                raise ValueError("each entry is a bucket, or bucket/prefix")
+            if not re.fullmatch(r"(\d{12}:)?[0-9A-Za-z._-]{3,255}(/.*)?", rule):
+                raise ValueError("each entry is bucket or bucket/prefix, with account: before it if need be")
         return value
+
+    @field_validator("keys_master_key")
+    @classmethod
+    def _fernet_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            try:
+                Fernet(value.get_secret_value())
+            except ValueError:
+                raise ValueError("must be 32 bytes in URL-safe base64 (python -m app keys master)") from None
+        return value
+
+    @model_validator(mode="after")
+    def _whole_bootstrap_pair(self) -> Self:
+        if (self.bootstrap_access_key_id is None) != (self.bootstrap_secret_access_key is None):
+            raise ValueError("BOOTSTRAP_ACCESS_KEY_ID and BOOTSTRAP_SECRET_ACCESS_KEY go together")
+        return self
+
+    @property
+    def auth_required(self) -> bool:
+        """Whether requests must be signed: said by AUTH, or because HOST can be reached from elsewhere."""
+        if self.auth is not None:
+            return self.auth == "required"
+        return self.host not in ("127.0.0.1", "::1", "localhost")
 
     @cached_property
     def models_path(self) -> Path:
@@ -112,7 +143,7 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(str(part) for part in found['loc'][:1]).upper()}: {found['msg']}"
+            ": ".join(filter(None, (str(*found["loc"][:1]).upper(), found["msg"])))
             for found in error.errors(include_url=False, include_input=False)
         )
         raise SettingsError(f"wrong setting: {problems}") from error

@@ -1,7 +1,6 @@
 """The files that deploy the service agree with its settings."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import yaml
 
 from app.engine.packs import PACKS
 from app.settings import Settings
+from tests.programs import program
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = {name.upper() for name in Settings.model_fields}
@@ -73,9 +73,8 @@ def test_image_is_not_root_has_a_healthcheck_and_no_embedded_parts() -> None:
 
 
 def test_dockerfile_passes_the_linter() -> None:
-    hadolint = shutil.which("hadolint")
-    assert hadolint is not None
-    done = subprocess.run([hadolint, str(ROOT / "Dockerfile")], capture_output=True, text=True, check=False)
+    command = [program("hadolint"), str(ROOT / "Dockerfile")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout == ""
     assert done.returncode == 0
 

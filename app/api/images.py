@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from app.api import limits
 from app.api.body import Body
-from app.domain import ImageInput, ImageSource, InlineImage, S3Image, UrlImage
+from app.domain import Caller, ImageInput, ImageSource, InlineImage, S3Image, UrlImage
 from app.errors import InvalidParameterException
 from app.settings import Settings
 
@@ -50,21 +50,24 @@ class WithImage(Body):
     s3_bucket: S3Bucket | None = None
     s3_key: S3Key | None = None
 
-    def given_image(self, settings: Settings) -> ImageInput | None:
+    def given_image(self, settings: Settings, caller: Caller) -> ImageInput | None:
         """The image, or None when the request names none."""
-        found = _sources(
-            (self.file, self.image, self.image_base64), self.image_url, self.s3_bucket, self.s3_key
-        )
+        found = _sources((self.file, self.image, self.image_base64), self.image_url)
+        if (self.s3_bucket is None) != (self.s3_key is None):
+            raise InvalidParameterException("s3_bucket and s3_key go together", reason="InvalidImageFields")
+        if self.s3_bucket is not None and self.s3_key is not None:
+            found.append(S3Image(caller.account_id, self.s3_bucket, self.s3_key))
         if len(found) > 1:
             raise InvalidParameterException(
                 "The request names more than one image", reason="InvalidImageFields"
             )
         return limits.rest(found[0], settings) if found else None
 
-    def required_image(self, settings: Settings) -> ImageInput:
+    def required_image(self, settings: Settings, caller: Caller) -> ImageInput:
         """The image; InvalidParameterException when the request names none."""
         return required(
-            self.given_image(settings), "file, image, image_base64, image_url or s3_bucket with s3_key"
+            self.given_image(settings, caller),
+            "file, image, image_base64, image_url or s3_bucket with s3_key",
         )
 
 
@@ -77,20 +80,14 @@ def required(image: ImageInput | None, fields: str) -> ImageInput:
 
 def one_of(inline: tuple[bytes | None, ...], url: str | None, settings: Settings) -> ImageInput | None:
     """The image that exactly one of several fields holds, or None."""
-    found = _sources(inline, url, None, None)
+    found = _sources(inline, url)
     if len(found) > 1:
         raise InvalidParameterException("The request names an image twice", reason="InvalidImageFields")
     return limits.rest(found[0], settings) if found else None
 
 
-def _sources(
-    inline: tuple[bytes | None, ...], url: str | None, bucket: str | None, key: str | None
-) -> list[ImageSource]:
+def _sources(inline: tuple[bytes | None, ...], url: str | None) -> list[ImageSource]:
     found: list[ImageSource] = [InlineImage(data) for data in inline if data is not None]
     if url is not None:
         found.append(UrlImage(url))
-    if (bucket is None) != (key is None):
-        raise InvalidParameterException("s3_bucket and s3_key go together", reason="InvalidImageFields")
-    if bucket is not None and key is not None:
-        found.append(S3Image(bucket, key))
     return found

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from app.api import body
+from app.api.access import Reader, ResourcesNow, Writer
 from app.api.aws.shapes import CollectionId
 from app.api.images import UPLOADS, Base64, Url, WithImage, one_of, required
-from app.api.rest.collections import CallerNow, ResourcesNow
 from app.service.members import DEFAULT_COLLECTION
 
 router = APIRouter(tags=["members"])
@@ -61,7 +61,6 @@ class IdentifiedMember(BaseModel):
     member_id: str
     similarity: float
     cosine: float
-    face_id: UUID
 
 
 class Identified(BaseModel):
@@ -79,7 +78,6 @@ class Verified(BaseModel):
     similarity: float
     cosine: float | None
     threshold: float
-    face_id: UUID | None
 
 
 class Compared(BaseModel):
@@ -94,12 +92,12 @@ class Compared(BaseModel):
 async def enroll(
     request: Request,
     resources: ResourcesNow,
-    caller: CallerNow,
+    caller: Writer,
     collection: InCollection = DEFAULT_COLLECTION,
 ) -> Enrolled:
     """Add the largest face of an image to a member; a new id makes a new member."""
     asked = await body.read(request, Enroll, UPLOADS)
-    image = asked.required_image(resources.settings)
+    image = asked.required_image(resources.settings, caller)
     done = await resources.members.enroll(caller, collection, asked.member_id, image)
     return Enrolled(
         enrolled=True,
@@ -118,13 +116,13 @@ async def enroll(
 async def identify(
     request: Request,
     resources: ResourcesNow,
-    caller: CallerNow,
+    caller: Reader,
     collection: InCollection = DEFAULT_COLLECTION,
 ) -> Identified:
     """Who the largest face of an image is: the `top_k` members at or above the threshold."""
     asked = await body.read(request, Identify, UPLOADS)
     threshold = _threshold(asked.threshold, resources)
-    image = asked.required_image(resources.settings)
+    image = asked.required_image(resources.settings, caller)
     found = await resources.members.identify(
         caller, collection, image, min_cosine=threshold, limit=asked.top_k
     )
@@ -140,7 +138,6 @@ async def identify(
                 member_id=match.member_id,
                 similarity=match.similarity,
                 cosine=match.cosine,
-                face_id=match.face_id,
             )
             for match in found.matches
         ],
@@ -151,13 +148,13 @@ async def identify(
 async def verify(
     request: Request,
     resources: ResourcesNow,
-    caller: CallerNow,
+    caller: Reader,
     collection: InCollection = DEFAULT_COLLECTION,
 ) -> Verified:
     """Whether the largest face of an image is this member."""
     asked = await body.read(request, Verify, UPLOADS)
     threshold = _threshold(asked.threshold, resources)
-    image = asked.required_image(resources.settings)
+    image = asked.required_image(resources.settings, caller)
     verdict = await resources.members.verify(caller, collection, asked.member_id, image, min_cosine=threshold)
     return Verified(
         verified=verdict.verified,
@@ -165,12 +162,11 @@ async def verify(
         similarity=verdict.similarity,
         cosine=verdict.cosine,
         threshold=threshold,
-        face_id=verdict.face_id,
     )
 
 
 @router.post("/compare", operation_id="CompareFaces", openapi_extra=body.openapi(Compare, PAIR_UPLOADS))
-async def compare(request: Request, resources: ResourcesNow) -> Compared:
+async def compare(request: Request, resources: ResourcesNow, _: Reader) -> Compared:
     """Whether the largest faces of two images are the same person; nothing is stored."""
     asked = await body.read(request, Compare, PAIR_UPLOADS)
     threshold = _threshold(asked.threshold, resources)

@@ -1,21 +1,18 @@
 """What operators ask: is it alive, is it ready, what is it, what does it measure."""
 
 import platform
-from typing import Annotated, Any
+from typing import Any
 
 import onnxruntime
 import yaml
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
 from app import __version__
-from app.api.access import caller_of, resources_of
-from app.domain import Caller
-from app.resources import Resources
+from app.api.access import Reader, ResourcesNow
 
 router = APIRouter(tags=["operations"])
-ResourcesNow = Annotated[Resources, Depends(resources_of)]
 
 
 class State(BaseModel):
@@ -75,7 +72,7 @@ async def ready(resources: ResourcesNow) -> Readiness:
 
 
 @router.get("/ops/status", operation_id="Status")
-async def status(resources: ResourcesNow, caller: Annotated[Caller, Depends(caller_of)]) -> Status:
+async def status(resources: ResourcesNow, caller: Reader) -> Status:
     """Versions, model pack and its licence, counts and queues."""
     pack, pool = resources.pack, resources.pool
     totals = await resources.totals(caller)

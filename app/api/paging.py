@@ -11,13 +11,13 @@ from uuid import UUID
 from app.errors import InvalidPaginationTokenException
 
 _CHECK_BYTES = 4
-_ALPHABET = "".join(chr(code) for code in range(0x2D, 0x7B) if chr(code).isalnum() or chr(code) in "-._")
+_ALPHABET = "".join(chr(code) for code in range(0x2D, 0x7B) if chr(code).isalnum() or chr(code) in "-._:")
 _BASE = len(_ALPHABET) + 1
 _TOKEN_MAX = 255
 
 
 def encode(listing: str, key: str | None) -> str | None:
-    """The token that continues after `key`; None at the end. Keys consist of letters, digits, `-._`."""
+    """The token that continues after `key`; None at the end. Keys consist of letters, digits and `-._:`."""
     if key is None:
         return None
     # Packed as a number, or a collection id of 255 characters would not fit in 255 characters.

@@ -38,6 +38,8 @@ def response(error: ServiceError) -> JSONResponse:
     headers = {}
     if isinstance(error, ThrottlingException | ServiceUnavailableError):
         headers["Retry-After"] = str(error.retry_after_s)
+    if error.http_status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     return _json(problem, headers)
 
 

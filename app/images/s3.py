@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -11,6 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from app.domain import S3Image
 from app.errors import (
     ImageTooLargeException,
     InvalidS3ObjectException,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_PENDING = 64
+_WITH_ACCOUNT = re.compile(r"\d{12}:")
 _THREADS = 16
 _UNAVAILABLE = {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout"}
 
@@ -32,16 +35,24 @@ _UNAVAILABLE = {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeo
 class AllowedPlaces:
     """The buckets and prefixes that may be read; entries are `bucket` or `bucket/prefix`.
 
-    A prefix is the beginning of a key: `photos/` is a folder, `photos` also allows `photos-2025`.
+    An entry is for the default account, or for the one that stands before it: `123456789012:bucket`. A
+    prefix is the beginning of a key: `photos/` is a folder, `photos` also allows `photos-2025`.
     """
 
-    def __init__(self, rules: Sequence[str]) -> None:
-        self._rules = [rule.partition("/") for rule in rules]
+    def __init__(self, rules: Sequence[str], default_account: str) -> None:
+        self._rules = []
+        for rule in rules:
+            account, found, place = rule.partition(":") if _WITH_ACCOUNT.match(rule) else ("", "", rule)
+            bucket, _, prefix = place.partition("/")
+            self._rules.append((account if found else default_account, bucket, prefix))
 
-    def allow(self, bucket: str, key: str) -> bool:
-        if any(part in (".", "..") for part in key.split("/")):
+    def allow(self, image: S3Image) -> bool:
+        if any(part in (".", "..") for part in image.key.split("/")):
             return False  # some S3 servers keep objects as files and would walk up
-        return any(bucket == name and key.startswith(prefix) for name, _, prefix in self._rules)
+        return any(
+            (image.account_id, image.bucket) == (account, bucket) and image.key.startswith(prefix)
+            for account, bucket, prefix in self._rules
+        )
 
 
 class S3Reader:
@@ -52,12 +63,12 @@ class S3Reader:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._allowed = AllowedPlaces(settings.s3_allowed)
+        self._allowed = AllowedPlaces(settings.s3_allowed, settings.account_id)
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="s3")
         self._client: S3Client | None = None
         self._pending = 0
 
-    async def fetch(self, bucket: str, key: str, version: str | None, max_bytes: int) -> bytes:
+    async def fetch(self, image: S3Image, max_bytes: int) -> bytes:
         """The bytes of an object.
 
         Raises:
@@ -65,7 +76,7 @@ class S3Reader:
             ImageTooLargeException: more than `max_bytes`.
             ServiceUnavailableError: the storage fails or does not answer.
         """
-        if not self._allowed.allow(bucket, key):
+        if not self._allowed.allow(image):
             log.info("an S3 object was refused: S3_ALLOWED does not name its place")
             raise InvalidS3ObjectException
         if self._pending >= MAX_PENDING:
@@ -73,17 +84,17 @@ class S3Reader:
         self._pending += 1
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._executor, self._read, bucket, key, version, max_bytes)
+            return await loop.run_in_executor(self._executor, self._read, image, max_bytes)
         finally:
             self._pending -= 1
 
-    def _read(self, bucket: str, key: str, version: str | None, max_bytes: int) -> bytes:
+    def _read(self, image: S3Image, max_bytes: int) -> bytes:
         try:
             client = self._connect()
-            if version is None:
-                found = client.get_object(Bucket=bucket, Key=key)
+            if image.version is None:
+                found = client.get_object(Bucket=image.bucket, Key=image.key)
             else:
-                found = client.get_object(Bucket=bucket, Key=key, VersionId=version)
+                found = client.get_object(Bucket=image.bucket, Key=image.key, VersionId=image.version)
             with closing(found["Body"]) as body:
                 if found["ContentLength"] > max_bytes:
                     raise ImageTooLargeException

@@ -32,7 +32,7 @@ class ImageSources:
         began = time.perf_counter()
         try:
             if isinstance(source, S3Image):
-                return await self._s3.fetch(source.bucket, source.key, source.version, max_bytes)
+                return await self._s3.fetch(source, max_bytes)
             return await self._urls.fetch(source.url, max_bytes)
         finally:
             self._metrics.stage_seconds.labels("fetch").observe(time.perf_counter() - began)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.domain import Box, Embed, Face
-from app.measure import datasets, detection, fit, pairs_http, verification
+from app.measure import datasets, detection, fit, pairs_http, users, verification
 from app.measure.datasets import AnnotatedPhoto, LabelledPhoto
 from app.measure.engine import LocalEngine
 from app.measure.service import running
@@ -64,6 +64,13 @@ def _verification(engine: LocalEngine, data: Path, *, fit_curve: bool) -> dict[s
             f"{point.fmr:8.0e}  {cosine.value:8.4f} ({cosine.low:.4f}-{cosine.high:.4f})"
             f"  {100 * tar.value:8.2f} ({100 * tar.low:.2f}-{100 * tar.high:.2f})"
         )
+    by_user = users.user_points(
+        gallery.vectors, gallery.people, {point.fmr: point.cosine.value for point in points[1:]}
+    )
+    print("users of several faces: faces, rule, users, FMR, TAR % (95 %), FMR at the cosine of single photos")
+    for at in by_user:
+        share = f"{100 * at.tar.value:.2f} ({100 * at.tar.low:.2f}-{100 * at.tar.high:.2f})"
+        print(f"{at.faces:5} {at.rule:>5} {at.users:6} {at.fmr:6.0e}  {share:>22}  {at.fmr_at_single:.1e}")
     if fit_curve:
         knots = verification.operating_points(tail, genuine, gallery.people, list(fit.SIMILARITY_AT_FMR))
         pack = engine.pipeline.pack
@@ -75,6 +82,7 @@ def _verification(engine: LocalEngine, data: Path, *, fit_curve: bool) -> dict[s
         "impostor_pairs": tail.total,
         "genuine_pairs": len(genuine.cosines),
         "operating_points": [asdict(point) for point in points],
+        "users": [asdict(at) for at in by_user],
     }
 
 

@@ -1,14 +1,21 @@
 """Rules of collections."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.domain import Caller, Collection, CollectionCounts, Page
-from app.errors import ModelMismatch, ResourceAlreadyExistsException
+from app.errors import (
+    AccessDeniedException,
+    ModelMismatch,
+    ResourceAlreadyExistsException,
+    ServiceQuotaExceededException,
+)
 from app.store import collections as store
 from app.store.database import Database
+
+MAX_TAGS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +34,17 @@ class Collections:
     async def create(self, caller: Caller, collection_id: str, tags: Mapping[str, str] | None = None) -> None:
         """Create a collection; ResourceAlreadyExistsException when it is there."""
         async with self._database.session() as session:
+            if not caller.sees(collection_id):
+                raise AccessDeniedException
             if not await store.create(
                 session, caller.account_id, collection_id, self.face_model_version, tags
             ):
                 raise ResourceAlreadyExistsException(f"The collection id: {collection_id} already exists")
 
-    async def ensure(self, caller: Caller, collection_id: str) -> None:
-        """Create a collection unless it is there."""
-        async with self._database.session() as session:
-            await store.create(session, caller.account_id, collection_id, self.face_model_version)
+    def confirm_visible(self, caller: Caller, collection_id: str) -> None:
+        """ResourceNotFoundException for a collection that the caller's key leaves out."""
+        if not caller.sees(collection_id):
+            raise store.not_found(collection_id)
 
     async def describe(self, caller: Caller, collection_id: str) -> Description:
         """A collection and its counts; ResourceNotFoundException when there is none."""
@@ -46,16 +55,41 @@ class Collections:
     async def page(self, caller: Caller, after: str | None, limit: int) -> Page[Collection]:
         """Collections in the order of their ids."""
         async with self._database.session() as session:
-            return await store.page(session, caller.account_id, after, limit)
+            return await store.page(session, caller.account_id, caller.collections, after, limit)
 
     async def delete(self, caller: Caller, collection_id: str) -> None:
         """Erase a collection with its faces and users; ResourceNotFoundException when there is none."""
         async with self._database.session() as session:
+            self.confirm_visible(caller, collection_id)
             if not await store.remove(session, caller.account_id, collection_id):
                 raise store.not_found(collection_id)
 
+    async def tags(self, caller: Caller, collection_id: str) -> dict[str, str]:
+        """A collection's tags."""
+        async with self._database.session() as session:
+            self.confirm_visible(caller, collection_id)
+            return await store.tags_of(session, caller.account_id, collection_id)
+
+    async def tag(self, caller: Caller, collection_id: str, tags: Mapping[str, str]) -> None:
+        """Add tags, or replace those of the same key; ServiceQuotaExceededException beyond 200."""
+        async with self._database.session() as session:
+            self.confirm_visible(caller, collection_id)
+            kept = await store.tags_of(session, caller.account_id, collection_id) | dict(tags)
+            if len(kept) > MAX_TAGS:
+                raise ServiceQuotaExceededException(f"A collection has at most {MAX_TAGS} tags")
+            await store.set_tags(session, caller.account_id, collection_id, kept)
+
+    async def untag(self, caller: Caller, collection_id: str, keys: Sequence[str]) -> None:
+        """Remove tags; keys that are not there are passed over."""
+        async with self._database.session() as session:
+            self.confirm_visible(caller, collection_id)
+            tags = await store.tags_of(session, caller.account_id, collection_id)
+            kept = {key: value for key, value in tags.items() if key not in keys}
+            await store.set_tags(session, caller.account_id, collection_id, kept)
+
     async def require(self, session: AsyncSession, caller: Caller, collection_id: str) -> Collection:
         """A collection of the caller; ResourceNotFoundException when there is none."""
+        self.confirm_visible(caller, collection_id)
         return await store.require(session, caller.account_id, collection_id)
 
     async def require_searchable(
@@ -65,6 +99,7 @@ class Collections:
 
         With `keep` it can't be deleted until the transaction ends.
         """
+        self.confirm_visible(caller, collection_id)
         found = await store.require(session, caller.account_id, collection_id, keep=keep)
         if found.face_model_version != self.face_model_version:
             raise ModelMismatch(

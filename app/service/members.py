@@ -1,20 +1,20 @@
 """Rules of members: people with an id of their own. A member is a user of a collection."""
 
 from dataclasses import dataclass
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from app.domain import Caller, Face, ImageInput, PublicId, StoredFace
 from app.errors import ResourceNotFoundException, ServiceQuotaExceededException
 from app.service.collections import Collections
 from app.service.ids import EXTERNAL_IMAGE_ID_MAX, USER_ID_MAX, public_id
 from app.service.recognition import SAME_FACE_IOU, Recognition, cosine_of, embedding_of
+from app.service.users import MAX_FACES_A_USER
 from app.store import collections as collection_store
 from app.store import faces as face_store
 from app.store import users as user_store
 from app.store.database import Database
 
 DEFAULT_COLLECTION = "members"
-MAX_FACES_A_MEMBER = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,6 @@ class Enrolment:
 class MemberMatch:
     member_id: str
     user_id: str
-    face_id: UUID
     cosine: float
     similarity: float
 
@@ -45,12 +44,11 @@ class Identification:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`cosine` is that of the best of the member's faces; None when the member has none."""
+    """`cosine` is None when the member has no face."""
 
     verified: bool
     cosine: float | None
     similarity: float
-    face_id: UUID | None
 
 
 class Members:
@@ -79,6 +77,7 @@ class Members:
         """
         user = public_id(member_id, "member_id", USER_ID_MAX)
         label = public_id(member_id, "member_id", EXTERNAL_IMAGE_ID_MAX)
+        self._collections.confirm_visible(caller, collection_id)
         if collection_id != DEFAULT_COLLECTION:
             await self._collections.confirm_searchable(caller, collection_id)
         face, found = await self._recognition.largest_face(image)
@@ -99,8 +98,8 @@ class Members:
             count = await face_store.count_of_user(session, caller.account_id, collection_id, user.safe)
             if known:
                 return Enrolment(user, known[0], created, face_created=False, faces=count)
-            if count >= MAX_FACES_A_MEMBER:
-                raise ServiceQuotaExceededException(f"A member has at most {MAX_FACES_A_MEMBER} faces")
+            if count >= MAX_FACES_A_USER:
+                raise ServiceQuotaExceededException(f"A member has at most {MAX_FACES_A_USER} faces")
             stored = StoredFace(uuid4(), found.image_id, label, user.safe, face.box, face.confidence)
             await face_store.add(
                 session,
@@ -108,6 +107,7 @@ class Members:
                 collection_id,
                 [face_store.NewFace(stored, embedding_of(face))],
             )
+            await user_store.refresh_vector(session, caller.account_id, collection_id, user.safe)
         return Enrolment(user, stored, created, face_created=True, faces=count + 1)
 
     async def identify(
@@ -119,7 +119,7 @@ class Members:
         min_cosine: float,
         limit: int,
     ) -> Identification:
-        """The members most like the largest face of an image, each by their best face.
+        """The members most like the largest face of an image, each by the mean of their faces.
 
         Raises:
             NoFaceFound: the image has no face.
@@ -130,7 +130,7 @@ class Members:
             return Identification(face, ())
         async with self._database.session() as session:
             place = (caller.account_id, collection_id)
-            found = await face_store.nearest_users(
+            found = await user_store.nearest(
                 session, *place, embedding_of(face), min_cosine=min_cosine, limit=limit
             )
         return Identification(
@@ -139,7 +139,6 @@ class Members:
                 MemberMatch(
                     match.member_id,
                     match.user_id,
-                    match.face_id,
                     match.cosine,
                     self._recognition.similarity(match.cosine),
                 )
@@ -172,17 +171,14 @@ class Members:
                 raise unknown
         face, _ = await self._recognition.largest_face(image)
         async with self._database.session() as session:
-            found = await face_store.nearest_users(
-                session, *place, embedding_of(face), min_cosine=-1, limit=1, user_id=user.safe
-            )
-        if not found:
-            return Verdict(verified=False, cosine=None, similarity=0.0, face_id=None)
-        best = found[0]
+            vector = await user_store.vector_of(session, *place, user.safe)
+        if vector is None:
+            return Verdict(verified=False, cosine=None, similarity=0.0)
+        cosine = cosine_of(embedding_of(face), vector)
         return Verdict(
-            verified=best.cosine >= min_cosine,
-            cosine=best.cosine,
-            similarity=self._recognition.similarity(best.cosine),
-            face_id=best.face_id,
+            verified=cosine >= min_cosine,
+            cosine=cosine,
+            similarity=self._recognition.similarity(cosine),
         )
 
     async def compare(self, one: ImageInput, other: ImageInput) -> tuple[float, float]:
@@ -194,6 +190,7 @@ class Members:
 
     async def _is_unused_default(self, caller: Caller, collection_id: str) -> bool:
         """Whether this is the default collection before its first use; raises for others that lack."""
+        self._collections.confirm_visible(caller, collection_id)
         async with self._database.session() as session:
             if collection_id == DEFAULT_COLLECTION:
                 found = await collection_store.find(session, caller.account_id, collection_id)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -64,14 +64,23 @@ def not_found(collection_id: str) -> ResourceNotFoundException:
     return ResourceNotFoundException(f"The collection id: {collection_id} does not exist")
 
 
-async def page(session: AsyncSession, account_id: str, after: str | None, limit: int) -> Page[Collection]:
-    """Collections of an account in the order of their ids."""
-    query = select(collections).where(collections.c.account_id == account_id)
+async def page(
+    session: AsyncSession, account_id: str, patterns: Sequence[str], after: str | None, limit: int
+) -> Page[Collection]:
+    """Collections of an account that one of the patterns matches, in the order of their ids."""
+    query = select(collections).where(
+        collections.c.account_id == account_id,
+        or_(*(collections.c.collection_id.like(_as_like(pattern)) for pattern in patterns)),
+    )
     if after is not None:
         query = query.where(collections.c.collection_id > after)
     rows = (await session.execute(query.order_by(collections.c.collection_id).limit(limit + 1))).all()
     items = [Collection(row.collection_id, row.face_model_version, row.created_at) for row in rows[:limit]]
     return Page(items, items[-1].collection_id if len(rows) > limit and items else None)
+
+
+def _as_like(pattern: str) -> str:
+    return pattern.replace("_", r"\_").replace("*", "%")
 
 
 async def counts(session: AsyncSession, account_id: str, collection_id: str) -> CollectionCounts:
@@ -105,3 +114,28 @@ async def remove(session: AsyncSession, account_id: str, collection_id: str) -> 
         .returning(collections.c.collection_id)
     )
     return removed.first() is not None
+
+
+async def tags_of(session: AsyncSession, account_id: str, collection_id: str) -> dict[str, str]:
+    """A collection's tags, locked until the transaction ends; ResourceNotFoundException without it."""
+    row = (
+        await session.execute(
+            select(collections.c.tags)
+            .where(collections.c.account_id == account_id, collections.c.collection_id == collection_id)
+            .with_for_update()
+        )
+    ).first()
+    if row is None:
+        raise not_found(collection_id)
+    return dict(row.tags)
+
+
+async def set_tags(
+    session: AsyncSession, account_id: str, collection_id: str, tags: Mapping[str, str]
+) -> None:
+    """Replace a collection's tags."""
+    await session.execute(
+        update(collections)
+        .where(collections.c.account_id == account_id, collections.c.collection_id == collection_id)
+        .values(tags=dict(tags))
+    )

@@ -12,12 +12,17 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
 import psycopg
+from pydantic import SecretStr
+
+from app.settings import Settings
 
 # The longest path of a Unix socket is 107 bytes on Linux, 103 on macOS.
 _SOCKET_PATH_MAX = 103 - len("/.s.PGSQL.5432")
@@ -195,6 +200,21 @@ class EmbeddedPostgres:
             out.seek(0)
             err.seek(0)
             return subprocess.CompletedProcess(done.args, done.returncode, out.read(), err.read())
+
+
+@contextmanager
+def open_database(settings: Settings) -> Iterator[Settings]:
+    """Settings that name a database: the configured one, or the embedded one while this is open."""
+    if settings.database_url is not None:
+        yield settings
+        return
+    embedded = EmbeddedPostgres(settings.data_dir)
+    try:
+        yield settings.model_copy(update={"database_url": SecretStr(embedded.start())})
+    finally:
+        for again in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(again, signal.SIG_IGN)  # a second one must not leave the database running
+        embedded.stop()
 
 
 class _Account:

@@ -6,26 +6,12 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from pgvector.sqlalchemy import HALFVEC
-from sqlalchemy import (
-    ColumnElement,
-    Double,
-    Row,
-    Select,
-    and_,
-    delete,
-    func,
-    insert,
-    literal,
-    select,
-    text,
-    true,
-)
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy import ColumnElement, Row, Select, and_, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.domain import Box, Page, PublicId, StoredFace, Vector
-from app.store.tables import faces, users
+from app.store.tables import faces
+from app.store.vectors import cosine_of, distance_to, near
 
 _SHOWN = (
     faces.c.face_id,
@@ -47,16 +33,6 @@ class NewFace:
 
     face: StoredFace
     embedding: Vector
-
-
-@dataclass(frozen=True, slots=True)
-class UserMatch:
-    """The best face of a user."""
-
-    user_id: str
-    member_id: str
-    face_id: UUID
-    cosine: float
 
 
 async def lock_image(
@@ -153,50 +129,49 @@ async def nearest(
     leave_out: UUID | None = None,
 ) -> list[tuple[StoredFace, float]]:
     """The faces most like a probe with their cosines, best first. Exact: every face is compared."""
-    distance = _distance(probe)
+    distance = distance_to(faces.c.embedding, probe)
     query = _in(account_id, collection_id).add_columns(distance.label("distance"))
-    query = query.where(_near(distance, min_cosine))
+    query = query.where(near(distance, min_cosine))
     if leave_out is not None:
         query = query.where(faces.c.face_id != leave_out)
     rows = await session.execute(query.order_by("distance", faces.c.face_id).limit(limit))
-    return [(_stored(row), _cosine(row.distance)) for row in rows]
+    return [(_stored(row), cosine_of(row.distance)) for row in rows]
 
 
-async def nearest_users(
+@dataclass(frozen=True, slots=True)
+class OwnedFace:
+    """Whose a face is, if anybody's, and its vector."""
+
+    user_id: str | None
+    embedding: Vector
+
+
+async def owned(
+    session: AsyncSession, account_id: str, collection_id: str, face_ids: Sequence[UUID]
+) -> dict[UUID, OwnedFace]:
+    """Owners and vectors of those faces that are there, locked until the transaction ends."""
+    rows = await session.execute(
+        select(faces.c.face_id, faces.c.user_id, faces.c.embedding)
+        .where(_belongs(account_id, collection_id), faces.c.face_id.in_(face_ids))
+        .order_by(faces.c.face_id)
+        .with_for_update()
+    )
+    return {row.face_id: OwnedFace(row.user_id, np.asarray(row.embedding, np.float32)) for row in rows}
+
+
+async def assign(
     session: AsyncSession,
     account_id: str,
     collection_id: str,
-    probe: Vector,
-    *,
-    min_cosine: float,
-    limit: int,
-    user_id: str | None = None,
-) -> list[UserMatch]:
-    """The users most like a probe, each by their best face, best first. Exact."""
-    distance = _distance(probe)
-    scored = (
-        select(faces.c.user_id, users.c.member_id, faces.c.face_id, distance.label("distance"))
-        .join(
-            users,
-            and_(
-                users.c.account_id == faces.c.account_id,
-                users.c.collection_id == faces.c.collection_id,
-                users.c.user_id == faces.c.user_id,
-            ),
-        )
-        .where(_belongs(account_id, collection_id), _near(distance, min_cosine))
+    face_ids: Sequence[UUID],
+    user_id: str | None,
+) -> None:
+    """Give faces to a user, or to nobody."""
+    await session.execute(
+        update(faces)
+        .where(_belongs(account_id, collection_id), faces.c.face_id.in_(face_ids))
+        .values(user_id=user_id)
     )
-    if user_id is not None:
-        scored = scored.where(faces.c.user_id == user_id)
-    each = scored.subquery()
-    best = (
-        select(each)
-        .ext(distinct_on(each.c.user_id))
-        .order_by(each.c.user_id, each.c.distance, each.c.face_id)
-        .subquery()
-    )
-    rows = await session.execute(select(best).order_by(best.c.distance, best.c.user_id).limit(limit))
-    return [UserMatch(row.user_id, row.member_id, row.face_id, _cosine(row.distance)) for row in rows]
 
 
 async def count_of_user(session: AsyncSession, account_id: str, collection_id: str, user_id: str) -> int:
@@ -237,20 +212,6 @@ def _belongs(account_id: str, collection_id: str) -> ColumnElement[bool]:
 
 def _in(account_id: str, collection_id: str) -> Select[Any]:
     return select(*_SHOWN).where(_belongs(account_id, collection_id))
-
-
-def _distance(probe: Vector) -> ColumnElement[float]:
-    # Negative inner product: of unit vectors, that is the negative cosine.
-    return faces.c.embedding.op("<#>", return_type=Double())(literal(probe, HALFVEC(len(probe))))
-
-
-def _near(distance: ColumnElement[float], min_cosine: float) -> ColumnElement[bool]:
-    # Everything is near at -1: half precision may put opposite vectors a little beyond it.
-    return true() if min_cosine <= -1 else distance <= -min_cosine
-
-
-def _cosine(distance: float) -> float:
-    return min(1.0, max(-1.0, -distance))  # half precision may overshoot by 1e-4
 
 
 def _stored(row: Row[Any]) -> StoredFace:

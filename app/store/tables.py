@@ -5,17 +5,20 @@ Account and collection lead every key.
 
 from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import (
+    CHAR,
     REAL,
     Column,
     DateTime,
     ForeignKeyConstraint,
+    LargeBinary,
     MetaData,
     String,
     Table,
+    Text,
     Uuid,
     func,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 metadata = MetaData()
 
@@ -39,11 +42,36 @@ users = Table(
     Column("member_id", String(255), nullable=False),
     Column("metadata", JSONB, nullable=False, server_default="{}"),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    # The mean of the user's faces, of unit length; none without a face.
+    Column("embedding", HALFVEC()),
     ForeignKeyConstraint(
         ["account_id", "collection_id"],
         ["collections.account_id", "collections.collection_id"],
         ondelete="CASCADE",
     ),
+)
+
+client_request_tokens = Table(
+    "client_request_tokens",
+    metadata,
+    Column("account_id", String(12), primary_key=True),
+    Column("operation", String(64), primary_key=True),
+    Column("token", String(64), primary_key=True),
+    Column("fingerprint", CHAR(64), nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+access_keys = Table(
+    "access_keys",
+    metadata,
+    Column("access_key_id", String(128), primary_key=True),
+    Column("account_id", String(12), nullable=False),
+    Column("secret_encrypted", LargeBinary, nullable=False),
+    Column("role", String(8), nullable=False),
+    Column("collections", ARRAY(Text), nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("revoked_at", DateTime(timezone=True)),
 )
 
 # Hash-partitioned by (account_id, collection_id): the unit of search is the unit of partitioning.

@@ -1,14 +1,41 @@
 """All SQL on users; a member is a user."""
 
-from sqlalchemy import ColumnElement, literal_column, select
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy import ColumnElement, and_, delete, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.domain import PublicId
-from app.store.tables import users
+from app.domain import Page, PublicId, User, Vector
+from app.errors import ResourceNotFoundException
+from app.store.tables import faces, users
+from app.store.vectors import cosine_of, distance_to, near
 
 # True for a row that an upsert inserted: only an updated row has an old version.
 _IS_NEW: ColumnElement[bool] = literal_column("(xmax = 0)")
+
+
+@dataclass(frozen=True, slots=True)
+class UserMatch:
+    """A user who resembles a probe."""
+
+    user_id: str
+    member_id: str
+    cosine: float
+
+
+async def create(session: AsyncSession, account_id: str, collection_id: str, user: PublicId) -> bool:
+    """Create a user; False when there is one of this id."""
+    created = await session.execute(
+        insert(users)
+        .values(
+            account_id=account_id, collection_id=collection_id, user_id=user.safe, member_id=user.original
+        )
+        .on_conflict_do_nothing()
+        .returning(users.c.user_id)
+    )
+    return created.first() is not None
 
 
 async def ensure(session: AsyncSession, account_id: str, collection_id: str, user: PublicId) -> bool:
@@ -24,13 +51,110 @@ async def ensure(session: AsyncSession, account_id: str, collection_id: str, use
     return bool(result.scalar_one())
 
 
+async def require(
+    session: AsyncSession, account_id: str, collection_id: str, user_id: str, *, lock: bool = False
+) -> User:
+    """A user; with `lock` nobody else changes them until the transaction ends.
+
+    Raises:
+        ResourceNotFoundException: the collection has none of this id.
+    """
+    query = select(users.c.user_id, users.c.embedding.is_not(None).label("active")).where(
+        _is(account_id, collection_id, user_id)
+    )
+    row = (await session.execute(query.with_for_update() if lock else query)).first()
+    if row is None:
+        raise not_found(user_id)
+    return User(row.user_id, row.active)
+
+
+def not_found(user_id: str) -> ResourceNotFoundException:
+    return ResourceNotFoundException(f"The user id: {user_id} does not exist")
+
+
 async def exists(session: AsyncSession, account_id: str, collection_id: str, user_id: str) -> bool:
     """Whether a collection has a user."""
-    found = await session.scalar(
-        select(users.c.user_id).where(
-            users.c.account_id == account_id,
-            users.c.collection_id == collection_id,
-            users.c.user_id == user_id,
-        )
-    )
+    found = await session.scalar(select(users.c.user_id).where(_is(account_id, collection_id, user_id)))
     return found is not None
+
+
+async def page(
+    session: AsyncSession, account_id: str, collection_id: str, after: str | None, limit: int
+) -> Page[User]:
+    """Users of a collection in the order of their ids."""
+    query = select(users.c.user_id, users.c.embedding.is_not(None).label("active")).where(
+        users.c.account_id == account_id, users.c.collection_id == collection_id
+    )
+    if after is not None:
+        query = query.where(users.c.user_id > after)
+    rows = (await session.execute(query.order_by(users.c.user_id).limit(limit + 1))).all()
+    items = [User(row.user_id, row.active) for row in rows[:limit]]
+    return Page(items, items[-1].user_id if len(rows) > limit and items else None)
+
+
+async def remove(session: AsyncSession, account_id: str, collection_id: str, user_id: str) -> bool:
+    """Delete a user, whose faces stay in the collection; False when there was none."""
+    removed = await session.execute(
+        delete(users).where(_is(account_id, collection_id, user_id)).returning(users.c.user_id)
+    )
+    return removed.first() is not None
+
+
+async def refresh_vector(session: AsyncSession, account_id: str, collection_id: str, user_id: str) -> bool:
+    """Make a user's vector anew from their faces, after those have changed; False without a face."""
+    mean = (
+        select(func.l2_normalize(func.avg(faces.c.embedding)))
+        .where(
+            faces.c.account_id == account_id,
+            faces.c.collection_id == collection_id,
+            faces.c.user_id == user_id,
+        )
+        .scalar_subquery()
+    )
+    active = await session.scalar(
+        update(users)
+        .where(_is(account_id, collection_id, user_id))
+        .values(embedding=mean)
+        .returning(users.c.embedding.is_not(None))
+    )
+    return bool(active)
+
+
+async def vector_of(
+    session: AsyncSession, account_id: str, collection_id: str, user_id: str
+) -> Vector | None:
+    """A user's vector, or None when they have no face."""
+    found = await session.scalar(select(users.c.embedding).where(_is(account_id, collection_id, user_id)))
+    return None if found is None else np.asarray(found, dtype=np.float32)
+
+
+async def nearest(
+    session: AsyncSession,
+    account_id: str,
+    collection_id: str,
+    probe: Vector,
+    *,
+    min_cosine: float,
+    limit: int,
+    leave_out: str | None = None,
+) -> list[UserMatch]:
+    """The users most like a probe, best first. Exact: every user is compared."""
+    distance = distance_to(users.c.embedding, probe)
+    query = select(users.c.user_id, users.c.member_id, distance.label("distance")).where(
+        users.c.account_id == account_id,
+        users.c.collection_id == collection_id,
+        users.c.embedding.is_not(None),
+        near(distance, min_cosine),
+    )
+    if leave_out is not None:
+        query = query.where(users.c.user_id != leave_out)
+    rows = await session.execute(query.order_by("distance", users.c.user_id).limit(limit))
+    return [UserMatch(row.user_id, row.member_id, cosine_of(row.distance)) for row in rows]
+
+
+def _is(account_id: str, collection_id: str, user_id: str) -> ColumnElement[bool]:
+    return and_(
+        users.c.account_id == account_id,
+        users.c.collection_id == collection_id,
+        users.c.user_id == user_id,
+    )

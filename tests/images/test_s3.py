@@ -1,7 +1,6 @@
 """S3Object against a real S3 server that checks signatures: SeaweedFS."""
 
 import json
-import shutil
 import socket
 import subprocess
 import time
@@ -16,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from app.measure.pairs_http import rekognition as rekognition_client
 from app.measure.service import running
 from tests import photos
+from tests.programs import program
 
 KEY_ID, SECRET = "test-key", "test-secret"
 
@@ -43,12 +43,10 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     config = folder / "s3.json"
     config.write_text(json.dumps({"identities": [identity]}))
     master, volume, filer, s3_port, *grpc = free_ports(8)
-    weed = shutil.which("weed")
-    assert weed is not None
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [
-                weed, "server", "-s3", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+                program("weed"), "server", "-s3", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
                 f"-master.port={master}", f"-master.port.grpc={grpc[0]}", f"-volume.port={volume}",
                 f"-volume.port.grpc={grpc[1]}", f"-filer.port={filer}", f"-filer.port.grpc={grpc[2]}",
                 f"-s3.port={s3_port}", f"-s3.port.grpc={grpc[3]}", f"-s3.config={config}",

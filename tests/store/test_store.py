@@ -109,11 +109,17 @@ def test_accounts_see_nothing_of_each_other(url: str) -> None:
             assert await collections.create(session, account, "same", "1.0")
         await users.ensure(session, ONE, "same", PublicId("u@1", "u"))
         await faces.add(session, ONE, "same", [face(1, "u"), face(2)])
+        assert await users.refresh_vector(session, ONE, "same", "u")
 
     async def look(session: AsyncSession) -> None:
         probe = unit(1)
         assert await faces.nearest(session, OTHER, "same", probe, min_cosine=-1, limit=9) == []
-        assert await faces.nearest_users(session, OTHER, "same", probe, min_cosine=-1, limit=9) == []
+        assert await users.nearest(session, OTHER, "same", probe, min_cosine=-1, limit=9) == []
+        assert await users.vector_of(session, OTHER, "same", "u") is None
+        assert (await users.page(session, OTHER, "same", None, 9)).items == []
+        assert await faces.owned(session, OTHER, "same", [UUID(int=1)]) == {}
+        assert not await users.remove(session, OTHER, "same", "u")
+        await faces.assign(session, OTHER, "same", [UUID(int=1)], None)
         assert await faces.vector_of(session, OTHER, "same", UUID(int=1)) is None
         assert (await faces.page(session, OTHER, "same", after=None, limit=9)).items == []
         assert await faces.of_image(session, OTHER, "same", UUID(int=7), "a-b") == []
@@ -125,6 +131,7 @@ def test_accounts_see_nothing_of_each_other(url: str) -> None:
         with pytest.raises(ResourceNotFoundException):
             await collections.require(session, OTHER, "same")
         assert (await collections.counts(session, ONE, "same")).faces == 2
+        assert await faces.count_of_user(session, ONE, "same", "u") == 1
 
     run(url, fill)
     run(url, look)
@@ -151,20 +158,46 @@ def test_nearest_is_exact_and_in_order(url: str) -> None:
     assert len(above) == sum(cosine >= 0.05 for _, cosine in above)
 
 
-def test_a_user_is_found_by_the_best_of_their_faces(url: str) -> None:
+def test_a_users_vector_is_the_mean_of_their_faces(url: str) -> None:
     migrate.upgrade(url)
 
-    async def work(session: AsyncSession) -> list[faces.UserMatch]:
+    async def work(session: AsyncSession) -> list[users.UserMatch]:
         await collections.create(session, ONE, "people", "1.0")
-        for name in ("a", "b"):
+        for name in ("a", "b", "c"):
             await users.ensure(session, ONE, "people", PublicId(name, name))
         await faces.add(session, ONE, "people", [face(1, "a"), face(2, "a"), face(3, "b"), face(4)])
-        return await faces.nearest_users(session, ONE, "people", unit(2), min_cosine=-1, limit=9)
+        active = [await users.refresh_vector(session, ONE, "people", name) for name in ("a", "b", "c")]
+        assert active == [True, True, False]
+        return await users.nearest(session, ONE, "people", unit(2), min_cosine=-1, limit=9)
 
     found = run(url, work)
-    assert found[0].face_id == UUID(int=2)
+    mean = unit(1) + unit(2)
+    mean /= np.linalg.norm(mean)
     assert [match.user_id for match in found] == ["a", "b"]
-    assert found[0].cosine == pytest.approx(1, abs=1e-3)
+    assert found[0].cosine == pytest.approx(float(mean @ unit(2)), abs=2e-3)
+
+
+def test_migration_gives_a_vector_to_users_who_have_faces_already(url: str) -> None:
+    migrate.upgrade(url, "0001")
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        connection.execute(f"INSERT INTO collections VALUES ('{ONE}', 'people', '1.0')")
+        for name in ("with", "without"):
+            connection.execute(
+                "INSERT INTO users (account_id, collection_id, user_id, member_id) "
+                f"VALUES ('{ONE}', 'people', '{name}', '{name}')"
+            )
+        connection.execute(
+            "INSERT INTO faces (account_id, collection_id, face_id, image_id, user_id, box_left, box_top, "
+            "box_width, box_height, confidence, embedding) "
+            f"VALUES ('{ONE}', 'people', gen_random_uuid(), gen_random_uuid(), 'with', 0, 0, 1, 1, 9, "
+            "'[3,4]')"
+        )
+    migrate.upgrade(url)
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        kept = connection.execute("SELECT user_id, embedding::text FROM users ORDER BY 1").fetchall()
+    assert kept[1] == ("without", None)
+    assert kept[0][0] == "with"
+    assert np.asarray(kept[0][1].strip("[]").split(","), float) == pytest.approx([0.6, 0.8], abs=1e-3)
 
 
 def test_a_user_is_new_once(url: str) -> None:

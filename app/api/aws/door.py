@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 
-from app.api.access import caller_of, resources_of
+from app.api.access import confirm_role, resources_of, signer_of
 from app.api.aws.operations import OPERATIONS, Call
 from app.api.aws.requests import Request as Shape
 from app.api.aws.validation import refusal_of
@@ -52,11 +52,13 @@ async def rekognition(request: Request) -> Response:
 
 
 async def _answer(request: Request, name: str) -> bytes:
+    body = await request.body()
+    caller = await signer_of(request, body)
     operation = OPERATIONS.get(name)
     if operation is None:
         raise UnknownOperationException("This service does not serve the operation of X-Amz-Target")
-    call = Call(resources_of(request), caller_of(request))
-    body = await request.body()
+    confirm_role(caller, operation.role, name)
+    call = Call(resources_of(request), caller)
     if len(body) > LARGE_BODY_BYTES:
         shape = await asyncio.to_thread(_read, operation.request, body)
     else:

@@ -8,6 +8,7 @@ from app.api import paging
 from app.api.aws import shapes
 from app.service.collections import Description
 from app.service.results import Comparison, ImageSearch, Indexed
+from app.service.users import Associations, UserImageSearch, UserMatch
 
 ComparedT = TypeVar("ComparedT", bound=shapes.ComparedFace)
 
@@ -142,3 +143,79 @@ def deleted(gone: list[UUID], refused: list[tuple[UUID, str | None, str]]) -> sh
             for face_id, user_id, reason in refused
         ],
     )
+
+
+def users(page: domain.Page[domain.User], listing: str) -> shapes.ListUsersResponse:
+    return shapes.ListUsersResponse(
+        users=[shapes.User(user_id=user.user_id, user_status=_status(user.active)) for user in page.items],
+        next_token=paging.encode(listing, page.last_key),
+    )
+
+
+def associated(found: Associations) -> shapes.AssociateFacesResponse:
+    return shapes.AssociateFacesResponse(
+        associated_faces=[shapes.AssociatedFace(face_id=str(face_id)) for face_id in found.done],
+        unsuccessful_face_associations=[
+            shapes.UnsuccessfulFaceAssociation(
+                face_id=str(refused.face_id),
+                user_id=refused.user_id,
+                confidence=refused.similarity,
+                reasons=[refused.reason],
+            )
+            for refused in found.refused
+        ],
+        user_status=_status(found.active),
+    )
+
+
+def disassociated(found: Associations) -> shapes.DisassociateFacesResponse:
+    return shapes.DisassociateFacesResponse(
+        disassociated_faces=[shapes.DisassociatedFace(face_id=str(face_id)) for face_id in found.done],
+        unsuccessful_face_disassociations=[
+            shapes.UnsuccessfulFaceDisassociation(
+                face_id=str(refused.face_id), user_id=refused.user_id, reasons=[refused.reason]
+            )
+            for refused in found.refused
+        ],
+        user_status=_status(found.active),
+    )
+
+
+def users_like(
+    found: tuple[UserMatch, ...], model: str, face_id: str | None, user_id: str | None
+) -> shapes.SearchUsersResponse:
+    return shapes.SearchUsersResponse(
+        user_matches=_user_matches(found),
+        face_model_version=model,
+        searched_face=shapes.SearchedFace(face_id=face_id) if face_id else None,
+        searched_user=shapes.SearchedUser(user_id=user_id) if user_id else None,
+    )
+
+
+def users_in_image(found: UserImageSearch, model: str) -> shapes.SearchUsersByImageResponse:
+    return shapes.SearchUsersByImageResponse(
+        user_matches=_user_matches(found.matches),
+        face_model_version=model,
+        searched_face=shapes.SearchedFaceDetails(face_detail=detail(found.searched))
+        if found.searched
+        else None,
+        unsearched_faces=[
+            shapes.UnsearchedFace(face_details=detail(left.face), reasons=list(left.reasons))
+            for left in found.unsearched
+        ],
+    )
+
+
+def _user_matches(found: tuple[UserMatch, ...]) -> list[shapes.UserMatch]:
+    # Only users with faces can be found, and those are active.
+    return [
+        shapes.UserMatch(
+            similarity=_percent(match.similarity),
+            user=shapes.MatchedUser(user_id=match.user_id, user_status=_status(active=True)),
+        )
+        for match in found
+    ]
+
+
+def _status(active: bool) -> str:
+    return "ACTIVE" if active else "CREATED"

@@ -21,6 +21,7 @@ from app.domain import InlineImage, QualityLevel, S3Image
 from app.errors import InvalidS3ObjectException
 
 MAX_RESULTS = 4096
+MAX_USERS = 500
 
 
 class Request(Shape):
@@ -62,9 +63,14 @@ def _at_most_200(tags: Any) -> Any:
 Blob: TypeAlias = Annotated[bytes, BeforeValidator(_base64), Field(min_length=1)]
 _TAG_CHARACTERS = r"[\p{L}\p{Z}\p{N}_.:/=+\-@]*"
 TagKey: TypeAlias = Annotated[
-    str, Field(min_length=1, max_length=128), pattern(_TAG_CHARACTERS), AfterValidator(_no_aws_prefix)
+    str,
+    Field(min_length=1, max_length=128),
+    pattern(rf"^(?!aws:){_TAG_CHARACTERS}$", _TAG_CHARACTERS),
+    AfterValidator(_no_aws_prefix),
 ]
-TagValue: TypeAlias = Annotated[str, Field(max_length=256), pattern(_TAG_CHARACTERS)]
+TagValue: TypeAlias = Annotated[
+    str, Field(max_length=256), pattern(rf"^({_TAG_CHARACTERS})$", _TAG_CHARACTERS)
+]
 Tags: TypeAlias = Annotated[dict[TagKey, TagValue], Field(max_length=200), BeforeValidator(_at_most_200)]
 PaginationToken: TypeAlias = Annotated[str, Field(max_length=255)]
 PageSize: TypeAlias = Annotated[int, Field(ge=0, le=MAX_RESULTS)]
@@ -112,17 +118,17 @@ class Image(Request):
     @model_validator(mode="after")
     def _one_source(self) -> "Image":
         if (self.bytes_ is None) == (self.s3_object is None):
-            raise PydanticCustomError("image_source", "an image has either Bytes or S3Object")
+            raise PydanticCustomError("invalid_parameters", "an image has either Bytes or S3Object")
         return self
 
-    def source(self) -> InlineImage | S3Image:
+    def source(self, account_id: str) -> InlineImage | S3Image:
         """Where the image comes from; InvalidS3ObjectException when its S3Object is incomplete."""
         if self.bytes_ is not None:
             return InlineImage(self.bytes_)
         where = self.s3_object
         if where is None or where.bucket is None or where.name is None:
             raise InvalidS3ObjectException
-        return S3Image(where.bucket, where.name, where.version)
+        return S3Image(account_id, where.bucket, where.name, where.version)
 
 
 class CreateCollectionRequest(Request):
@@ -190,3 +196,80 @@ class CompareFacesRequest(Request):
     target_image: Image
     similarity_threshold: Percent = 80.0
     quality_filter: QualityLevel = QualityLevel.NONE
+
+
+UserFaceIds: TypeAlias = Annotated[list[FaceId], Field(min_length=1, max_length=100)]
+MaxUsers: TypeAlias = Annotated[int, Field(ge=1, le=MAX_USERS)]
+ClientRequestToken: TypeAlias = Annotated[
+    str, Field(min_length=1, max_length=64), pattern("^[a-zA-Z0-9-_]+$", r"[a-zA-Z0-9\-_]+")
+]
+ResourceArn: TypeAlias = Annotated[str, Field(min_length=20, max_length=2048)]
+
+
+class CreateUserRequest(Request):
+    collection_id: CollectionId
+    user_id: UserId
+    client_request_token: ClientRequestToken | None = None
+
+
+class DeleteUserRequest(Request):
+    collection_id: CollectionId
+    user_id: UserId
+    client_request_token: ClientRequestToken | None = None
+
+
+class ListUsersRequest(Request):
+    collection_id: CollectionId
+    max_results: MaxUsers = MAX_USERS
+    next_token: PaginationToken | None = None
+
+
+class AssociateFacesRequest(Request):
+    collection_id: CollectionId
+    user_id: UserId
+    face_ids: UserFaceIds
+    user_match_threshold: Percent = 75.0
+    client_request_token: ClientRequestToken | None = None
+
+
+class DisassociateFacesRequest(Request):
+    collection_id: CollectionId
+    user_id: UserId
+    client_request_token: ClientRequestToken | None = None
+    face_ids: UserFaceIds
+
+
+class SearchUsersRequest(Request):
+    collection_id: CollectionId
+    user_id: UserId | None = None
+    face_id: FaceId | None = None
+    user_match_threshold: Percent = 80.0
+    max_users: MaxUsers = MAX_USERS
+
+    @model_validator(mode="after")
+    def _one_probe(self) -> "SearchUsersRequest":
+        if (self.user_id is None) == (self.face_id is None):
+            raise PydanticCustomError("invalid_parameters", "either a UserId or a FaceId")
+        return self
+
+
+class SearchUsersByImageRequest(Request):
+    collection_id: CollectionId
+    image: Image
+    user_match_threshold: Percent = 80.0
+    max_users: MaxUsers = MAX_USERS
+    quality_filter: QualityLevel = QualityLevel.NONE
+
+
+class TagResourceRequest(Request):
+    resource_arn: ResourceArn
+    tags: Tags
+
+
+class UntagResourceRequest(Request):
+    resource_arn: ResourceArn
+    tag_keys: Annotated[list[TagKey], Field(max_length=200)]
+
+
+class ListTagsForResourceRequest(Request):
+    resource_arn: ResourceArn

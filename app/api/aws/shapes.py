@@ -17,9 +17,12 @@ class Shape(BaseModel):
     )
 
 
-def pattern(regex: str) -> Any:
-    """A constraint that the whole string matches, as AWS means its patterns."""
-    return Field(pattern=rf"^(?:{regex})$", json_schema_extra={"x-aws-pattern": regex})
+def pattern(regex: str, ours: str | None = None) -> Any:
+    """A constraint that the whole string matches, as AWS means its patterns.
+
+    `ours` says the same where pydantic's engine does not take AWS's spelling.
+    """
+    return Field(pattern=rf"^(?:{ours or regex})$", json_schema_extra={"x-aws-pattern": regex})
 
 
 CollectionId: TypeAlias = Annotated[str, Field(min_length=1, max_length=255), pattern(r"[a-zA-Z0-9_.\-]+")]
@@ -173,3 +176,107 @@ class CompareFacesResponse(Shape):
     source_image_face: ComparedSourceImageFace
     face_matches: list[CompareFacesMatch]
     unmatched_faces: list[ComparedFace]
+
+
+class User(Shape):
+    user_id: str
+    user_status: str
+
+
+class CreateUserResponse(Shape):
+    pass
+
+
+class DeleteUserResponse(Shape):
+    pass
+
+
+class ListUsersResponse(Shape):
+    users: list[User]
+    next_token: str | None = None
+
+
+class AssociatedFace(Shape):
+    face_id: FaceId
+
+
+class UnsuccessfulFaceAssociation(Shape):
+    face_id: FaceId
+    user_id: str | None = None
+    confidence: Percent | None = None
+    reasons: list[str]
+
+
+class AssociateFacesResponse(Shape):
+    associated_faces: list[AssociatedFace]
+    unsuccessful_face_associations: list[UnsuccessfulFaceAssociation]
+    user_status: str
+
+
+class DisassociatedFace(Shape):
+    face_id: FaceId
+
+
+class UnsuccessfulFaceDisassociation(Shape):
+    face_id: FaceId
+    user_id: str | None = None
+    reasons: list[str]
+
+
+class DisassociateFacesResponse(Shape):
+    disassociated_faces: list[DisassociatedFace]
+    unsuccessful_face_disassociations: list[UnsuccessfulFaceDisassociation]
+    user_status: str
+
+
+class MatchedUser(Shape):
+    user_id: str
+    user_status: str
+
+
+class UserMatch(Shape):
+    similarity: Percent
+    user: MatchedUser
+
+
+class SearchedFace(Shape):
+    face_id: FaceId
+
+
+class SearchedUser(Shape):
+    user_id: str
+
+
+class SearchUsersResponse(Shape):
+    user_matches: list[UserMatch]
+    face_model_version: str
+    searched_face: SearchedFace | None = None
+    searched_user: SearchedUser | None = None
+
+
+class SearchedFaceDetails(Shape):
+    face_detail: FaceDetail
+
+
+class UnsearchedFace(Shape):
+    face_details: FaceDetail
+    reasons: list[str]
+
+
+class SearchUsersByImageResponse(Shape):
+    user_matches: list[UserMatch]
+    face_model_version: str
+    searched_face: SearchedFaceDetails | None = None
+    unsearched_faces: list[UnsearchedFace]
+
+
+class TagResourceResponse(Shape):
+    pass
+
+
+class UntagResourceResponse(Shape):
+    pass
+
+
+class ListTagsForResourceResponse(Shape):
+    tags: dict[str, str]

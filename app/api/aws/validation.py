@@ -30,7 +30,7 @@ def refusal_of(error: ValidationError) -> ServiceError:
     no base64 is a SerializationException.
     """
     found = error.errors(include_url=False)
-    if any(problem["type"] == "image_source" for problem in found):
+    if any(problem["type"] == "invalid_parameters" for problem in found):
         return InvalidParameterException()
     if any(problem["type"] not in _CONSTRAINTS for problem in found):
         return SerializationException()

@@ -2,17 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 
 from app.api import body, paging
-from app.api.access import caller_of, resources_of
+from app.api.access import Admin, Reader, ResourcesNow
 from app.api.aws import render, shapes
-from app.domain import Caller
-from app.resources import Resources
 
 router = APIRouter(prefix="/api/v1/collections", tags=["collections"])
-ResourcesNow = Annotated[Resources, Depends(resources_of)]
-CallerNow = Annotated[Caller, Depends(caller_of)]
 
 
 class NewCollection(body.Body):
@@ -26,7 +22,7 @@ class NewCollection(body.Body):
     openapi_extra=body.openapi(NewCollection),
 )
 async def create_collection(
-    request: Request, resources: ResourcesNow, caller: CallerNow
+    request: Request, resources: ResourcesNow, caller: Admin
 ) -> shapes.CreateCollectionResponse:
     """Create a collection, pinned to the face model that the service runs."""
     new = await body.read(request, NewCollection)
@@ -41,7 +37,7 @@ async def create_collection(
 @router.get("", operation_id="ListCollections", response_model_exclude_none=True)
 async def list_collections(
     resources: ResourcesNow,
-    caller: CallerNow,
+    caller: Reader,
     max_results: Annotated[int, Query(ge=1, le=4096)] = 1000,
     next_token: Annotated[str | None, Query(max_length=255)] = None,
 ) -> shapes.ListCollectionsResponse:
@@ -52,7 +48,7 @@ async def list_collections(
 
 @router.get("/{collection_id}", operation_id="DescribeCollection")
 async def describe_collection(
-    collection_id: shapes.CollectionId, resources: ResourcesNow, caller: CallerNow
+    collection_id: shapes.CollectionId, resources: ResourcesNow, caller: Reader
 ) -> shapes.DescribeCollectionResponse:
     """A collection with its counts of faces and users."""
     found = await resources.collections.describe(caller, collection_id)
@@ -61,7 +57,7 @@ async def describe_collection(
 
 @router.delete("/{collection_id}", operation_id="DeleteCollection")
 async def delete_collection(
-    collection_id: shapes.CollectionId, resources: ResourcesNow, caller: CallerNow
+    collection_id: shapes.CollectionId, resources: ResourcesNow, caller: Admin
 ) -> shapes.DeleteCollectionResponse:
     """Erase a collection with everything in it."""
     await resources.collections.delete(caller, collection_id)

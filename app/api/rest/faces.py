@@ -7,9 +7,9 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
 from app.api import body, paging
+from app.api.access import Reader, ResourcesNow, Writer
 from app.api.aws import render, shapes
 from app.api.images import UPLOADS, Base64, Url, WithImage, one_of, required
-from app.api.rest.collections import CallerNow, ResourcesNow
 from app.domain import QualityLevel
 from app.errors import InvalidParameterException
 from app.service.ids import EXTERNAL_IMAGE_ID_MAX, public_id
@@ -54,20 +54,22 @@ class DeleteFaces(body.Body):
 
 
 @router.post("/detect-faces", operation_id="DetectFaces", openapi_extra=body.openapi(DetectFaces, UPLOADS))
-async def detect_faces(request: Request, resources: ResourcesNow) -> shapes.DetectFacesResponse:
+async def detect_faces(
+    request: Request, resources: ResourcesNow, caller: Reader
+) -> shapes.DetectFacesResponse:
     """The faces of an image, largest first."""
     asked = await body.read(request, DetectFaces, UPLOADS)
     most = min(
         asked.max_faces or resources.settings.max_faces_per_image, resources.settings.max_faces_per_image
     )
-    found = await resources.recognition.detect(asked.required_image(resources.settings), most)
+    found = await resources.recognition.detect(asked.required_image(resources.settings, caller), most)
     return shapes.DetectFacesResponse(face_details=[render.detail(face) for face in found])
 
 
 @router.post(
     "/compare-faces", operation_id="CompareTwoImages", openapi_extra=body.openapi(CompareFaces, PAIR_UPLOADS)
 )
-async def compare_faces(request: Request, resources: ResourcesNow) -> shapes.CompareFacesResponse:
+async def compare_faces(request: Request, resources: ResourcesNow, _: Reader) -> shapes.CompareFacesResponse:
     """The largest face of the source image against every face of the target image."""
     asked = await body.read(request, CompareFaces, PAIR_UPLOADS)
     settings = resources.settings
@@ -90,7 +92,7 @@ async def compare_faces(request: Request, resources: ResourcesNow) -> shapes.Com
     response_model_exclude_none=True,
 )
 async def index_faces(
-    request: Request, collection_id: shapes.CollectionId, resources: ResourcesNow, caller: CallerNow
+    request: Request, collection_id: shapes.CollectionId, resources: ResourcesNow, caller: Writer
 ) -> shapes.IndexFacesResponse:
     """Store the faces of an image; the same image under the same external_image_id only once."""
     asked = await body.read(request, IndexFaces, UPLOADS)
@@ -98,7 +100,7 @@ async def index_faces(
     found = await resources.recognition.index(
         caller,
         collection_id,
-        asked.required_image(resources.settings),
+        asked.required_image(resources.settings, caller),
         external_image_id=None
         if external is None
         else public_id(external, "external_image_id", EXTERNAL_IMAGE_ID_MAX),
@@ -116,11 +118,11 @@ async def index_faces(
     response_model_exclude_none=True,
 )
 async def search_faces(
-    request: Request, collection_id: shapes.CollectionId, resources: ResourcesNow, caller: CallerNow
+    request: Request, collection_id: shapes.CollectionId, resources: ResourcesNow, caller: Reader
 ) -> shapes.SearchFacesByImageResponse | shapes.SearchFacesResponse:
     """Faces like the largest face of an image, or like the stored face `face_id`."""
     asked = await body.read(request, SearchFaces, UPLOADS)
-    image = asked.given_image(resources.settings)
+    image = asked.given_image(resources.settings, caller)
     if (image is None) == (asked.face_id is None):
         raise InvalidParameterException("Send either an image or a face_id", reason="InvalidImageFields")
     recognition, model = resources.recognition, resources.pack.face_model_version
@@ -148,7 +150,7 @@ async def search_faces(
 async def list_faces(
     collection_id: shapes.CollectionId,
     resources: ResourcesNow,
-    caller: CallerNow,
+    caller: Reader,
     max_results: Annotated[int, Query(ge=1, le=4096)] = 1000,
     next_token: Annotated[str | None, Query(max_length=255)] = None,
 ) -> shapes.ListFacesResponse:
@@ -172,7 +174,7 @@ async def list_faces(
     response_model_exclude_none=True,
 )
 async def delete_faces(
-    request: Request, collection_id: shapes.CollectionId, resources: ResourcesNow, caller: CallerNow
+    request: Request, collection_id: shapes.CollectionId, resources: ResourcesNow, caller: Writer
 ) -> shapes.DeleteFacesResponse:
     """Erase faces; one that belongs to a user is kept and named."""
     asked = await body.read(request, DeleteFaces)

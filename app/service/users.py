@@ -1,0 +1,312 @@
+"""Rules of users: people made of faces, searched by all of them at once."""
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+from uuid import UUID
+
+import numpy as np
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.domain import Caller, Embed, Face, ImageInput, Page, PublicId, QualityLevel, User, Vector
+from app.engine.quality import reasons_against
+from app.engine.similarity import SimilarityCurve
+from app.errors import (
+    ConflictException,
+    InvalidParameterException,
+    ServiceQuotaExceededException,
+)
+from app.service.analysis import Analyser
+from app.service.collections import Collections
+from app.service.recognition import Threshold, cosine_of, embedding_of
+from app.store import faces as face_store
+from app.store import request_tokens
+from app.store import users as store
+from app.store.database import Database
+
+MAX_FACES_A_USER = 100
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedFace:
+    """A face that was not (dis)associated: why, whose it is, and how like the user it is, 0..100."""
+
+    face_id: UUID
+    reason: str
+    user_id: str | None = None
+    similarity: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Associations:
+    """Faces that were (dis)associated and those that were not; `active` while the user has a face."""
+
+    done: tuple[UUID, ...]
+    refused: tuple[RefusedFace, ...]
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UserMatch:
+    user_id: str
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class UnsearchedFace:
+    face: Face
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UserImageSearch:
+    """`searched` is None when the image has no face that passes the quality level."""
+
+    searched: Face | None
+    unsearched: tuple[UnsearchedFace, ...]
+    matches: tuple[UserMatch, ...]
+
+
+Work: TypeAlias = Callable[[AsyncSession], Awaitable[str]]
+
+
+class Users:
+    """Users of a collection. A user's vector is the mean of their faces (docs/accuracy.md says why)."""
+
+    def __init__(
+        self, database: Database, collections: Collections, analyser: Analyser, curve: SimilarityCurve
+    ) -> None:
+        self._database = database
+        self._collections = collections
+        self._analyser = analyser
+        self._curve = curve
+
+    async def create(self, caller: Caller, collection_id: str, user_id: str, token: str | None) -> None:
+        """Create a user without faces; ConflictException when there is one of this id."""
+
+        async def work(session: AsyncSession) -> str:
+            await self._collections.require_searchable(session, caller, collection_id, keep=True)
+            if not await store.create(session, caller.account_id, collection_id, PublicId(user_id, user_id)):
+                raise ConflictException(f"The user id: {user_id} already exists")
+            return ""
+
+        await self._once(caller, "CreateUser", token, [collection_id, user_id], work)
+
+    async def delete(self, caller: Caller, collection_id: str, user_id: str, token: str | None) -> None:
+        """Delete a user; their faces stay. ResourceNotFoundException when there is none."""
+
+        async def work(session: AsyncSession) -> str:
+            await self._collections.require(session, caller, collection_id)
+            if not await store.remove(session, caller.account_id, collection_id, user_id):
+                raise store.not_found(user_id)
+            return ""
+
+        await self._once(caller, "DeleteUser", token, [collection_id, user_id], work)
+
+    async def page(self, caller: Caller, collection_id: str, after: str | None, limit: int) -> Page[User]:
+        """Users in the order of their ids."""
+        async with self._database.session() as session:
+            await self._collections.require(session, caller, collection_id)
+            return await store.page(session, caller.account_id, collection_id, after, limit)
+
+    async def associate(
+        self,
+        caller: Caller,
+        collection_id: str,
+        user_id: str,
+        face_ids: Sequence[UUID],
+        threshold: Threshold,
+        token: str | None,
+    ) -> Associations:
+        """Add faces of the collection to a user.
+
+        A face must resemble the faces that the user has; a user without faces is given those that
+        resemble the one that is most like the others of this call. Faces that the user has already
+        are passed over.
+
+        Raises:
+            ServiceQuotaExceededException: the user would have more than 100 faces.
+        """
+        place = (caller.account_id, collection_id)
+
+        async def work(session: AsyncSession) -> str:
+            await self._collections.require_searchable(session, caller, collection_id)
+            await store.require(session, *place, user_id, lock=True)
+            found = await face_store.owned(session, *place, face_ids)
+            free, refused = _sort_for(user_id, face_ids, found)
+            reference = await store.vector_of(session, *place, user_id)
+            if reference is None and free:
+                reference = _most_typical([found[face_id].embedding for face_id in free])
+            done = []
+            for face_id in free:
+                assert reference is not None
+                cosine = cosine_of(found[face_id].embedding, reference)
+                if cosine >= threshold.cosine:
+                    done.append(face_id)
+                else:
+                    similarity = self._curve.similarity(cosine)
+                    refused.append(RefusedFace(face_id, "LOW_MATCH_CONFIDENCE", None, similarity))
+            count = await face_store.count_of_user(session, *place, user_id)
+            if count + len(done) > MAX_FACES_A_USER:
+                raise ServiceQuotaExceededException(f"A user has at most {MAX_FACES_A_USER} faces")
+            await face_store.assign(session, *place, done, user_id)
+            active = await store.refresh_vector(session, *place, user_id)
+            return _dump(Associations(tuple(done), tuple(refused), active))
+
+        parameters = [collection_id, user_id, *map(str, face_ids), str(threshold.cosine)]
+        return _load(await self._once(caller, "AssociateFaces", token, parameters, work))
+
+    async def disassociate(
+        self, caller: Caller, collection_id: str, user_id: str, face_ids: Sequence[UUID], token: str | None
+    ) -> Associations:
+        """Take faces from a user; they stay in the collection."""
+        place = (caller.account_id, collection_id)
+
+        async def work(session: AsyncSession) -> str:
+            await self._collections.require(session, caller, collection_id)
+            await store.require(session, *place, user_id, lock=True)
+            found = await face_store.owned(session, *place, face_ids)
+            done, refused = [], []
+            for face_id in dict.fromkeys(face_ids):
+                owner = found[face_id].user_id if face_id in found else None
+                if owner == user_id:
+                    done.append(face_id)
+                elif owner is None:
+                    refused.append(RefusedFace(face_id, "FACE_NOT_FOUND"))
+                else:
+                    refused.append(RefusedFace(face_id, "ASSOCIATED_TO_A_DIFFERENT_USER", owner))
+            await face_store.assign(session, *place, done, None)
+            active = await store.refresh_vector(session, *place, user_id)
+            return _dump(Associations(tuple(done), tuple(refused), active))
+
+        parameters = [collection_id, user_id, *map(str, face_ids)]
+        return _load(await self._once(caller, "DisassociateFaces", token, parameters, work))
+
+    async def search_by_face(
+        self, caller: Caller, collection_id: str, face_id: UUID, threshold: Threshold, limit: int
+    ) -> tuple[UserMatch, ...]:
+        """Users like a face of the collection."""
+        place = (caller.account_id, collection_id)
+        async with self._database.session() as session:
+            await self._collections.require_searchable(session, caller, collection_id)
+            probe = await face_store.vector_of(session, *place, face_id)
+            if probe is None:
+                raise InvalidParameterException(
+                    "faceId was not found in the collection.", reason="FaceNotFound"
+                )
+            return await self._nearest(session, place, probe, threshold, limit)
+
+    async def search_by_user(
+        self, caller: Caller, collection_id: str, user_id: str, threshold: Threshold, limit: int
+    ) -> tuple[UserMatch, ...]:
+        """Users like another user, who is left out; nobody is like a user without faces."""
+        place = (caller.account_id, collection_id)
+        async with self._database.session() as session:
+            await self._collections.require_searchable(session, caller, collection_id)
+            await store.require(session, *place, user_id)
+            probe = await store.vector_of(session, *place, user_id)
+            if probe is None:
+                return ()
+            return await self._nearest(session, place, probe, threshold, limit, leave_out=user_id)
+
+    async def search_by_image(
+        self,
+        caller: Caller,
+        collection_id: str,
+        image: ImageInput,
+        *,
+        threshold: Threshold,
+        limit: int,
+        quality: QualityLevel,
+        most_faces: int,
+    ) -> UserImageSearch:
+        """Users like the largest face of an image that passes the quality level."""
+        await self._collections.confirm_searchable(caller, collection_id)
+        found = await self._analyser.analyse(image, Embed.LARGEST, most_faces, quality)
+        searched = next((face for face in found.faces if face.embedding is not None), None)
+        unsearched = tuple(
+            UnsearchedFace(face, reasons_against(face, quality) or ("FACE_NOT_LARGEST",))
+            for face in found.faces
+            if face is not searched
+        )
+        if searched is None:
+            return UserImageSearch(None, unsearched, ())
+        place = (caller.account_id, collection_id)
+        async with self._database.session() as session:
+            probe = embedding_of(searched)
+            matches = await self._nearest(session, place, probe, threshold, limit)
+        return UserImageSearch(searched, unsearched, matches)
+
+    async def _nearest(
+        self,
+        session: AsyncSession,
+        place: tuple[str, str],
+        probe: Vector,
+        threshold: Threshold,
+        limit: int,
+        leave_out: str | None = None,
+    ) -> tuple[UserMatch, ...]:
+        found = await store.nearest(
+            session, *place, probe, min_cosine=threshold.cosine, limit=limit, leave_out=leave_out
+        )
+        return tuple(UserMatch(match.user_id, self._curve.similarity(match.cosine)) for match in found)
+
+    async def _once(
+        self, caller: Caller, operation: str, token: str | None, parameters: Sequence[str], work: Work
+    ) -> str:
+        """Do `work` in a transaction, or answer what it answered when the token was used before."""
+        fingerprint = hashlib.sha256(json.dumps(parameters).encode()).hexdigest()
+        async with self._database.session() as session:
+            if token is None:
+                return await work(session)
+            call = (caller.account_id, operation, token, fingerprint)
+            answer = await request_tokens.recall(session, *call)
+            if answer is None:
+                answer = await work(session)
+                await request_tokens.keep(session, *call, answer)
+            return answer
+
+
+def _sort_for(
+    user_id: str, face_ids: Sequence[UUID], found: dict[UUID, face_store.OwnedFace]
+) -> tuple[list[UUID], list[RefusedFace]]:
+    """Faces that belong to nobody yet, and those that can't be given to the user."""
+    free, refused = [], []
+    for face_id in dict.fromkeys(face_ids):
+        if face_id not in found:
+            refused.append(RefusedFace(face_id, "FACE_NOT_FOUND"))
+        elif found[face_id].user_id is None:
+            free.append(face_id)
+        elif found[face_id].user_id != user_id:
+            refused.append(RefusedFace(face_id, "ASSOCIATED_TO_A_DIFFERENT_USER", found[face_id].user_id))
+    return free, refused
+
+
+def _most_typical(vectors: Sequence[Vector]) -> Vector:
+    """Of several unit vectors the one most like the others; the first of equals."""
+    stacked = np.stack(vectors)
+    typical: Vector = stacked[int(np.argmax((stacked @ stacked.T).sum(axis=1).round(4)))]
+    return typical
+
+
+def _dump(value: Associations) -> str:
+    return json.dumps(
+        {
+            "done": [str(face_id) for face_id in value.done],
+            "refused": [
+                [str(item.face_id), item.reason, item.user_id, item.similarity] for item in value.refused
+            ],
+            "active": value.active,
+        }
+    )
+
+
+def _load(text: str) -> Associations:
+    kept = json.loads(text)
+    return Associations(
+        tuple(UUID(face_id) for face_id in kept["done"]),
+        tuple(RefusedFace(UUID(item[0]), *item[1:]) for item in kept["refused"]),
+        kept["active"],
+    )

@@ -1,0 +1,22 @@
+"""Cosines in SQL: pgvector's negative inner product of unit vectors in half precision."""
+
+from pgvector.sqlalchemy import HALFVEC
+from sqlalchemy import Column, ColumnElement, Double, literal, true
+
+from app.domain import Vector
+
+
+def distance_to(embedding: Column[list[float]], probe: Vector) -> ColumnElement[float]:
+    """The negative cosine of a column of unit vectors and a probe."""
+    return embedding.op("<#>", return_type=Double())(literal(probe, HALFVEC(len(probe))))
+
+
+def near(distance: ColumnElement[float], min_cosine: float) -> ColumnElement[bool]:
+    """Whether a distance is that of the least cosine or better."""
+    # Everything is near at -1: half precision may put opposite vectors a little beyond it.
+    return true() if min_cosine <= -1 else distance <= -min_cosine
+
+
+def cosine_of(distance: float) -> float:
+    """The cosine that a distance stands for, -1..1."""
+    return min(1.0, max(-1.0, -distance))  # half precision may overshoot by 1e-4
