@@ -1,33 +1,18 @@
 """Our request and response models against botocore's service model: every field and constraint."""
 
-import gzip
-import json
-from pathlib import Path
 from typing import Any, get_args
 
-import botocore
 import pytest
 from pydantic import BaseModel
 
 from app.api.aws import shapes
+from app.api.aws.compatibility import NOT_ANSWERED, service_model
 from app.api.aws.operations import OPERATIONS
 from app.api.aws.shapes import Shape
 
-MODEL_FILE = Path(botocore.__file__).parent / "data/rekognition/2016-06-27/service-2.json.gz"
-SERVICE: dict[str, Any] = json.loads(gzip.decompress(MODEL_FILE.read_bytes()))
+SERVICE = service_model()
 SHAPES: dict[str, Any] = SERVICE["shapes"]
 
-# Members of answers that are left out on purpose, by shape.
-NOT_ANSWERED = {
-    "FaceDetail": {
-        "AgeRange", "Smile", "Eyeglasses", "Sunglasses", "Gender", "Beard", "Mustache", "EyesOpen",
-        "MouthOpen", "Emotions", "FaceOccluded", "EyeDirection",
-    },
-    "ComparedFace": {"Emotions", "Smile"},
-    "DetectFacesResponse": {"OrientationCorrection"},  # Rekognition does not answer it either
-    "IndexFacesResponse": {"OrientationCorrection"},
-    "CompareFacesResponse": {"SourceImageOrientationCorrection", "TargetImageOrientationCorrection"},
-}  # fmt: skip
 # Constraints that are checked elsewhere, with an error of their own.
 CHECKED_ELSEWHERE = {("ImageBlob", "max")}
 
@@ -110,11 +95,11 @@ def missing_and_extra(name: str, ours: type[Shape], seen: set[str]) -> list[str]
     found = [f"{name}: {extra} is not Rekognition's" for extra in fields.keys() - wanted.keys()]
     found += [
         f"{name}: {lacking} is neither answered nor listed"
-        for lacking in wanted.keys() - fields.keys() - NOT_ANSWERED.get(name, set())
+        for lacking in wanted.keys() - fields.keys() - NOT_ANSWERED.get(name, {}).keys()
     ]
     found += [
         f"{name}: {listed} is listed as not answered, but is"
-        for listed in NOT_ANSWERED.get(name, set()) & fields.keys()
+        for listed in NOT_ANSWERED.get(name, {}).keys() & fields.keys()
     ]
     for member, field in fields.items():
         for inner in models_in(field.annotation):
