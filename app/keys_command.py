@@ -5,6 +5,7 @@ import asyncio
 import sys
 
 from cryptography.fernet import Fernet
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.domain import Role
 from app.errors import ServiceError
@@ -26,8 +27,11 @@ def run(arguments: argparse.Namespace) -> int:
             migrate.upgrade(settings.database_url.get_secret_value())
             return asyncio.run(_act(arguments, settings))
     except (SettingsError, EmbeddedPostgresError, MasterKeyMissingError, ServiceError) as error:
-        print(f"svc-face-recon: {error}", file=sys.stderr)
-        return 1
+        reason = str(error)
+    except SQLAlchemyError as error:
+        reason = f"the database can't be used: {str(getattr(error, 'orig', None) or error).splitlines()[0]}"
+    print(f"svc-face-recon: {reason}", file=sys.stderr)
+    return 1
 
 
 async def _act(arguments: argparse.Namespace, settings: Settings) -> int:

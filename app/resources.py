@@ -51,9 +51,9 @@ class Resources:
     members: Members
 
     async def totals(self, caller: Caller) -> Totals:
-        """How much an account has stored."""
+        """How much a caller can see."""
         async with self.database.session() as session:
-            return Totals(*await collection_store.totals(session, caller.account_id))
+            return Totals(*await collection_store.totals(session, caller.account_id, caller.collections))
 
 
 def open_engine(settings: Settings, metrics: Metrics) -> tuple[Pipeline, InferencePool]:

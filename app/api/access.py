@@ -4,8 +4,10 @@ import asyncio
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPBearer
@@ -20,6 +22,7 @@ from app.errors import (
 from app.resources import Resources
 
 LARGE_BODY_BYTES = 64 * 1024
+LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 _KEY_FORM = "An access key as `ID:SECRET`; needed where AUTH is `required`"
 
 
@@ -32,32 +35,75 @@ def resources_of(request: Request) -> Resources:
 ResourcesNow = Annotated[Resources, Depends(resources_of)]
 
 
-async def signer_of(request: Request, body: bytes) -> Caller:
-    """Whose signature a request to the Rekognition door bears.
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Who says to have signed a request; `confirm` holds the body against the signature."""
+
+    caller: Caller
+    signature: sigv4.Signature | None = None
+    secret: str = field(default="", repr=False)
+
+    async def confirm(self, request: Request, body: bytes) -> Caller:
+        """The caller; InvalidSignatureException when the signature is not of this request and body."""
+        if self.signature is not None:
+            signed = _signed(request, await _sha256(body))
+            prefix = resources_of(request).settings.root_path
+            sigv4.verify(signed, self.signature, self.secret, prefix)
+        return self.caller
+
+
+async def signer_of(request: Request) -> Signer:
+    """Whose signature a request to the Rekognition door bears, before its body is taken in.
 
     Raises:
         MissingAuthenticationTokenException, IncompleteSignatureException, InvalidSignatureException,
-        UnrecognizedClientException: none that is good.
+        UnrecognizedClientException: none that could be good.
     """
     resources = resources_of(request)
     if not resources.settings.auth_required:
-        return Caller(resources.settings.account_id)
+        return Signer(_anybody(request, resources))
+    signature = sigv4.parse(_signed(request, ""), datetime.now(UTC))
+    key = await resources.keys.find(signature.access_key_id)
+    if key is None:
+        raise UnrecognizedClientException
+    return Signer(key.caller, signature, key.secret)
+
+
+def _signed(request: Request, body_sha256: str) -> sigv4.SignedRequest:
     headers: dict[str, list[str]] = {}
     for name, value in request.headers.items():
         headers.setdefault(name.lower(), []).append(value)
-    signed = sigv4.SignedRequest(
+    return sigv4.SignedRequest(
         request.method,
         request.scope["raw_path"].decode("latin-1"),
         request.scope["query_string"].decode("latin-1"),
         headers,
-        await _sha256(body),
+        body_sha256,
     )
-    signature = sigv4.parse(signed, datetime.now(UTC))
-    key = await resources.keys.find(signature.access_key_id)
-    if key is None:
-        raise UnrecognizedClientException
-    sigv4.verify(signed, signature, key.secret, resources.settings.root_path)
-    return key.caller
+
+
+def _anybody(request: Request, resources: Resources) -> Caller:
+    """The caller where nobody is asked.
+
+    Raises:
+        AccessDeniedException: AUTH is open by default, because the service listens on loopback, but the
+            request comes from a page of another site or, through a proxy, from another machine.
+    """
+    settings = resources.settings
+    if settings.auth is None:
+        origin = request.headers.get("origin")
+        forwarded = request.headers.get("x-forwarded-for", "localhost").split(",")
+        hosts = [
+            request.url.hostname,
+            urlsplit(origin).hostname if origin else "localhost",
+            *(client.strip() for client in forwarded),
+        ]
+        if not all(host in LOCAL_HOSTS for host in hosts):
+            raise AccessDeniedException(
+                "Requests of other machines and other sites are served only when AUTH is set: "
+                "to required, or to open where everybody may do everything"
+            )
+    return Caller(settings.account_id)
 
 
 def confirm_role(caller: Caller, role: Role, operation: str) -> None:
@@ -80,7 +126,7 @@ def _needs(role: Role) -> Callable[..., Awaitable[Caller]]:
         ],
     ) -> Caller:
         if not resources.settings.auth_required:
-            return Caller(resources.settings.account_id)
+            return _anybody(request, resources)
         found = (await _bearer_of(request, resources)).caller
         confirm_role(found, role, request.scope["route"].operation_id)
         return found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from app.domain import S3Image
 from app.errors import (
@@ -96,12 +96,17 @@ class S3Reader:
             else:
                 found = client.get_object(Bucket=image.bucket, Key=image.key, VersionId=image.version)
             with closing(found["Body"]) as body:
-                if found["ContentLength"] > max_bytes:
+                if found.get("ContentLength", 0) > max_bytes:
                     raise ImageTooLargeException
-                return bytes(body.read(max_bytes + 1))
+                data = bytes(body.read(max_bytes + 1))
+            if len(data) > max_bytes:
+                raise ImageTooLargeException
+            return data
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") in _UNAVAILABLE:
                 raise ServiceUnavailableError("The photo storage is temporarily unavailable") from error
+            raise InvalidS3ObjectException from error
+        except ParamValidationError as error:
             raise InvalidS3ObjectException from error
         except BotoCoreError as error:
             raise ServiceUnavailableError("The photo storage can't be reached") from error

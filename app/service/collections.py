@@ -74,7 +74,7 @@ class Collections:
         """Add tags, or replace those of the same key; ServiceQuotaExceededException beyond 200."""
         async with self._database.session() as session:
             self.confirm_visible(caller, collection_id)
-            kept = await store.tags_of(session, caller.account_id, collection_id) | dict(tags)
+            kept = await store.tags_of(session, caller.account_id, collection_id, lock=True) | dict(tags)
             if len(kept) > MAX_TAGS:
                 raise ServiceQuotaExceededException(f"A collection has at most {MAX_TAGS} tags")
             await store.set_tags(session, caller.account_id, collection_id, kept)
@@ -83,7 +83,7 @@ class Collections:
         """Remove tags; keys that are not there are passed over."""
         async with self._database.session() as session:
             self.confirm_visible(caller, collection_id)
-            tags = await store.tags_of(session, caller.account_id, collection_id)
+            tags = await store.tags_of(session, caller.account_id, collection_id, lock=True)
             kept = {key: value for key, value in tags.items() if key not in keys}
             await store.set_tags(session, caller.account_id, collection_id, kept)
 

@@ -1,5 +1,6 @@
 """Rules of access keys: made here, kept encrypted, looked up at every request."""
 
+import logging
 import re
 import secrets
 import string
@@ -14,6 +15,8 @@ from app.settings import Settings
 from app.store import access_keys as store
 from app.store.access_keys import StoredKey
 from app.store.database import Database
+
+log = logging.getLogger(__name__)
 
 # How long a revoked key may still work, and how often an unknown one asks the database.
 REMEMBERED_S = 5.0
@@ -55,7 +58,7 @@ class Keys:
             return known[1]
         async with self._database.session() as session:
             stored = await store.find(session, access_key_id)
-        key = None if stored is None or stored.revoked else self._open(stored)
+        key = None if stored is None or stored.revoked else self._open_or_none(stored)
         if len(self._remembered) >= _REMEMBERED_KEYS:
             self._remembered.clear()
         self._remembered[access_key_id] = (time.monotonic() + REMEMBERED_S, key)
@@ -96,6 +99,13 @@ class Keys:
         async with self._database.session() as session:
             if not await store.revoke(session, access_key_id):
                 raise ResourceNotFoundException("there is no such key, or it is revoked already")
+
+    def _open_or_none(self, stored: StoredKey) -> AccessKey | None:
+        try:
+            return self._open(stored)
+        except MasterKeyMissingError as error:
+            log.error("a stored access key can't be used: %s", error)
+            return None
 
     def _open(self, stored: StoredKey) -> AccessKey:
         if self._fernet is None:

@@ -20,7 +20,7 @@ from app.errors import (
 )
 from app.service.analysis import Analyser
 from app.service.collections import Collections
-from app.service.recognition import Threshold, cosine_of, embedding_of
+from app.service.recognition import Threshold, embedding_of
 from app.store import faces as face_store
 from app.store import request_tokens
 from app.store import users as store
@@ -132,22 +132,19 @@ class Users:
         place = (caller.account_id, collection_id)
 
         async def work(session: AsyncSession) -> str:
-            await self._collections.require_searchable(session, caller, collection_id)
+            await self._collections.require_searchable(session, caller, collection_id, keep=True)
             await store.require(session, *place, user_id, lock=True)
             found = await face_store.owned(session, *place, face_ids)
             free, refused = _sort_for(user_id, face_ids, found)
-            reference = await store.vector_of(session, *place, user_id)
-            if reference is None and free:
-                reference = _most_typical([found[face_id].embedding for face_id in free])
-            done = []
-            for face_id in free:
-                assert reference is not None
-                cosine = cosine_of(found[face_id].embedding, reference)
-                if cosine >= threshold.cosine:
-                    done.append(face_id)
-                else:
-                    similarity = self._curve.similarity(cosine)
-                    refused.append(RefusedFace(face_id, "LOW_MATCH_CONFIDENCE", None, similarity))
+            vectors = {face_id: found[face_id].embedding for face_id in free}
+            owned = await store.vector_of(session, *place, user_id)
+            cosines = _cosines_to_user(vectors, owned, threshold.cosine)
+            done = [face_id for face_id in free if cosines[face_id] >= threshold.cosine]
+            refused += [
+                RefusedFace(face_id, "LOW_MATCH_CONFIDENCE", None, self._curve.similarity(cosines[face_id]))
+                for face_id in free
+                if face_id not in done
+            ]
             count = await face_store.count_of_user(session, *place, user_id)
             if count + len(done) > MAX_FACES_A_USER:
                 raise ServiceQuotaExceededException(f"A user has at most {MAX_FACES_A_USER} faces")
@@ -256,7 +253,11 @@ class Users:
     async def _once(
         self, caller: Caller, operation: str, token: str | None, parameters: Sequence[str], work: Work
     ) -> str:
-        """Do `work` in a transaction, or answer what it answered when the token was used before."""
+        """Do `work` in a transaction, or answer what it answered when the token was used before.
+
+        The first of the parameters is the collection's id.
+        """
+        self._collections.confirm_visible(caller, parameters[0])
         fingerprint = hashlib.sha256(json.dumps(parameters).encode()).hexdigest()
         async with self._database.session() as session:
             if token is None:
@@ -284,11 +285,25 @@ def _sort_for(
     return free, refused
 
 
-def _most_typical(vectors: Sequence[Vector]) -> Vector:
-    """Of several unit vectors the one most like the others; the first of equals."""
-    stacked = np.stack(vectors)
-    typical: Vector = stacked[int(np.argmax((stacked @ stacked.T).sum(axis=1).round(4)))]
-    return typical
+def _cosines_to_user(vectors: dict[UUID, Vector], owned: Vector | None, least: float) -> dict[UUID, float]:
+    """How like a user each face is, once the faces that are like enough belong to the user.
+
+    A user without faces begins with the face that is most like the others.
+    """
+    if not vectors:
+        return {}
+    stacked = np.stack(list(vectors.values()))
+    alike = (stacked @ stacked.T).sum(axis=1).round(4)
+    start = stacked[int(np.argmax(alike))] if owned is None else owned
+    reference, taken = start, -1
+    while True:
+        cosines = stacked @ reference
+        inside = cosines >= least
+        if int(inside.sum()) <= taken:
+            return dict(zip(vectors, (float(cosine) for cosine in cosines), strict=True))
+        taken = int(inside.sum())
+        mean = start + stacked[inside].sum(axis=0)
+        reference = mean / np.linalg.norm(mean)
 
 
 def _dump(value: Associations) -> str:

@@ -97,10 +97,17 @@ async def counts(session: AsyncSession, account_id: str, collection_id: str) -> 
     return CollectionCounts(faces=totals[0], users=totals[1])
 
 
-async def totals(session: AsyncSession, account_id: str) -> tuple[int, int, int]:
-    """How many collections, users and faces an account has."""
+async def totals(session: AsyncSession, account_id: str, patterns: Sequence[str]) -> tuple[int, int, int]:
+    """How many collections that one of the patterns matches an account has, with their users and faces."""
     found = [
-        await session.scalar(select(func.count()).select_from(table).where(table.c.account_id == account_id))
+        await session.scalar(
+            select(func.count())
+            .select_from(table)
+            .where(
+                table.c.account_id == account_id,
+                or_(*(table.c.collection_id.like(_as_like(pattern)) for pattern in patterns)),
+            )
+        )
         for table in (collections, users, faces)
     ]
     return found[0] or 0, found[1] or 0, found[2] or 0
@@ -116,15 +123,20 @@ async def remove(session: AsyncSession, account_id: str, collection_id: str) -> 
     return removed.first() is not None
 
 
-async def tags_of(session: AsyncSession, account_id: str, collection_id: str) -> dict[str, str]:
-    """A collection's tags, locked until the transaction ends; ResourceNotFoundException without it."""
-    row = (
-        await session.execute(
-            select(collections.c.tags)
-            .where(collections.c.account_id == account_id, collections.c.collection_id == collection_id)
-            .with_for_update()
-        )
-    ).first()
+async def tags_of(
+    session: AsyncSession, account_id: str, collection_id: str, *, lock: bool = False
+) -> dict[str, str]:
+    """A collection's tags; with `lock` nobody else changes them until the transaction ends.
+
+    Raises:
+        ResourceNotFoundException: the account has no such collection.
+    """
+    query = select(collections.c.tags).where(
+        collections.c.account_id == account_id, collections.c.collection_id == collection_id
+    )
+    if lock:  # FOR NO KEY UPDATE: faces may still be stored meanwhile
+        query = query.with_for_update(key_share=True)
+    row = (await session.execute(query)).first()
     if row is None:
         raise not_found(collection_id)
     return dict(row.tags)

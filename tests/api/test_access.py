@@ -21,6 +21,7 @@ from botocore.credentials import Credentials
 from cryptography.fernet import Fernet
 
 from app.api import sigv4
+from app.domain import Caller, Role
 from app.errors import ServiceError
 from app.measure.service import RunningService, running
 from app.settings import Settings
@@ -104,6 +105,36 @@ def test_signed_requests_of_boto3_pass_and_others_do_not(locked: RunningService)
         locked.url, headers={"X-Amz-Target": "RekognitionService.ListCollections"}, content=b"{}"
     )
     assert answer.json()["__type"] == "MissingAuthenticationTokenException"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "faces.example.org"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"X-Forwarded-For": "203.0.113.7"},
+    ],
+)
+def test_open_by_default_means_this_machine_only(service_url: str, headers: dict[str, str]) -> None:
+    answer = httpx.get(f"{service_url}/api/v1/collections", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (403, "AccessDeniedException")
+    target = {"X-Amz-Target": "RekognitionService.ListCollections", **headers}
+    assert httpx.post(service_url, content=b"{}", headers=target).json()["__type"] == "AccessDeniedException"
+    local = httpx.get(f"{service_url}/api/v1/collections", headers={"Origin": service_url})
+    assert local.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "matches"),
+    [
+        ("*", "", True), ("a", "a", True), ("a", "ab", False), ("a*", "ab", True), ("*b", "ab", True),
+        ("a*b*c", "aXbYc", True), ("a*b*c", "acb", False), ("a*a", "a", False), ("ab*ab", "abab", True),
+        ("*-*-*-*-*-prod", "-" * 255, False), ("a.c", "abc", False), ("_", "x", False),
+    ],
+)  # fmt: skip
+def test_patterns_of_collections(pattern: str, text: str, matches: bool) -> None:
+    assert Caller(ACCOUNT, Role.READ, (pattern,)).sees(text) is matches
 
 
 def test_signatures_survive_a_public_prefix() -> None:
@@ -306,6 +337,7 @@ def test_a_collection_that_the_patterns_leave_out_does_not_exist(locked: Running
     admin = client_of(locked, KEY_ID, SECRET)
     for name in ("party-1", "party_2", "private"):
         admin.create_collection(CollectionId=name)
+    admin.create_user(CollectionId="private", UserId="u", ClientRequestToken="known")
     key = made(locked, "--role", "admin", "--collections", "party-*,other")
     guest = client_of(locked, *key)
     assert guest.list_collections()["CollectionIds"] == ["party-1"]
@@ -313,11 +345,14 @@ def test_a_collection_that_the_patterns_leave_out_does_not_exist(locked: Running
     for call in walk("private", photos.astronaut()):
         with pytest.raises(guest.exceptions.ResourceNotFoundException):
             call(guest)
+    with pytest.raises(guest.exceptions.ResourceNotFoundException):
+        guest.create_user(CollectionId="private", UserId="u", ClientRequestToken="known")
     with pytest.raises(guest.exceptions.AccessDeniedException):
         guest.create_collection(CollectionId="elsewhere")
     with httpx.Client(base_url=locked.url, headers={"X-API-Key": ":".join(key)}) as http:
         image = {"image_base64": base64.b64encode(photos.astronaut()).decode()}
         assert http.get("/api/v1/collections/private").status_code == 404
+        assert http.get("/ops/status").json()["collections"] == 1
         assert http.post("/identify", json=image).status_code == 404  # `members` is left out too
         assert http.post("/enroll", json={**image, "member_id": "1"}).status_code == 404
     for name in ("party-1", "party_2", "private"):

@@ -68,6 +68,17 @@ def test_all_bodies_together_are_bounded_and_answered_ones_are_forgotten() -> No
     asyncio.run(run())
 
 
+def test_a_body_that_trickles_in_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body_limit, "TOTAL_S", 0.1)
+
+    async def trickle() -> Message:
+        await asyncio.sleep(0.02)
+        return {"type": "http.request", "body": b"a", "more_body": True}
+
+    with pytest.raises(RequestTimeoutException):
+        asyncio.run(BodyLimit(read_all, 10_000, 100_000)(SCOPE, trickle, send))
+
+
 def test_a_client_that_falls_silent_in_its_body_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body_limit, "PAUSE_S", 0.05)
     with pytest.raises(RequestTimeoutException):

@@ -52,8 +52,9 @@ async def rekognition(request: Request) -> Response:
 
 
 async def _answer(request: Request, name: str) -> bytes:
+    signer = await signer_of(request)
     body = await request.body()
-    caller = await signer_of(request, body)
+    caller = await signer.confirm(request, body)
     operation = OPERATIONS.get(name)
     if operation is None:
         raise UnknownOperationException("This service does not serve the operation of X-Amz-Target")
