@@ -20,7 +20,7 @@ from app.domain import (
 )
 from app.engine.quality import reasons_against
 from app.engine.similarity import SimilarityCurve
-from app.errors import InvalidParameterException, NoFaceFound
+from app.errors import NoFaceFound
 from app.metrics import Metrics
 from app.service.analysis import Analyser, Analysis
 from app.service.collections import Collections
@@ -133,9 +133,7 @@ class Recognition:
         """Faces of a collection like one of its own faces, which is left out."""
         async with self._database.session() as session:
             await self._collections.require_searchable(session, caller, collection_id)
-            probe = await store.vector_of(session, caller.account_id, collection_id, face_id)
-        if probe is None:
-            raise InvalidParameterException("faceId was not found in the collection.", reason="FaceNotFound")
+            probe = await store.require_vector(session, caller.account_id, collection_id, face_id)
         return await self._nearest(caller, collection_id, probe, threshold, limit, leave_out=face_id)
 
     async def search_by_image(

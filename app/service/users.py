@@ -15,7 +15,6 @@ from app.engine.quality import reasons_against
 from app.engine.similarity import SimilarityCurve
 from app.errors import (
     ConflictException,
-    InvalidParameterException,
     ServiceQuotaExceededException,
 )
 from app.service.analysis import Analyser
@@ -188,11 +187,7 @@ class Users:
         place = (caller.account_id, collection_id)
         async with self._database.session() as session:
             await self._collections.require_searchable(session, caller, collection_id)
-            probe = await face_store.vector_of(session, *place, face_id)
-            if probe is None:
-                raise InvalidParameterException(
-                    "faceId was not found in the collection.", reason="FaceNotFound"
-                )
+            probe = await face_store.require_vector(session, *place, face_id)
             return await self._nearest(session, place, probe, threshold, limit)
 
     async def search_by_user(

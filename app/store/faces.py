@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Row, Select, and_, delete, func, insert, s
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.domain import Box, Page, PublicId, StoredFace, Vector
+from app.errors import InvalidParameterException
 from app.store.tables import faces
 from app.store.vectors import cosine_of, distance_to, near
 
@@ -116,6 +117,18 @@ async def vector_of(
         )
     )
     return None if found is None else np.asarray(found, dtype=np.float32)
+
+
+async def require_vector(session: AsyncSession, account_id: str, collection_id: str, face_id: UUID) -> Vector:
+    """The embedding of a face.
+
+    Raises:
+        InvalidParameterException: the collection has no such face.
+    """
+    found = await vector_of(session, account_id, collection_id, face_id)
+    if found is None:
+        raise InvalidParameterException("faceId was not found in the collection.", reason="FaceNotFound")
+    return found
 
 
 async def nearest(

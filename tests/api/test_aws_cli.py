@@ -10,9 +10,8 @@ import pytest
 
 from app.measure.service import RunningService, running
 from tests import photos
+from tests.api.signing import KEY_ID, SECRET
 from tests.programs import program
-
-KEY_ID, SECRET = "AKIABOOTSTRAP0000000", "bootstrap-secret-of-the-tests-123"
 
 
 @pytest.fixture(scope="module")
