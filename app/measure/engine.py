@@ -1,10 +1,11 @@
 """The engine without a web server: photos through decode, detection and recognition on all cores."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
-from app.domain import Embed, Face, ImageFormat, ImageLimits
+from app.domain import Embed, Face, ImageFormat, ImageLimits, Look
 from app.engine.pipeline import Pipeline
 from app.images.decode import decode
 from app.metrics import Metrics
@@ -17,6 +18,10 @@ LIMITS = ImageLimits(
 MAX_FACES = 10_000
 
 
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+
 class LocalEngine:
     """The engine as the service builds it; `settings` choose pack and threads."""
 
@@ -26,16 +31,20 @@ class LocalEngine:
 
     def analyse_all(self, paths: Sequence[Path], embed: Embed) -> list[tuple[Face, ...]]:
         """The faces of every photo, on all threads of the pool."""
-        return asyncio.run(self._analyse_all(paths, embed))
+        return self.map(lambda path: analyse(self.pipeline, path.read_bytes(), embed), paths)
 
-    async def _analyse_all(self, paths: Sequence[Path], embed: Embed) -> list[tuple[Face, ...]]:
+    def map(self, work: Callable[[ItemT], ResultT], items: Sequence[ItemT]) -> list[ResultT]:
+        """`work` on every item, on all threads of the pool, in their order."""
+        return asyncio.run(self._map(work, items))
+
+    async def _map(self, work: Callable[[ItemT], ResultT], items: Sequence[ItemT]) -> list[ResultT]:
         turns = asyncio.Semaphore(2 * self.threads)
 
-        async def one(path: Path) -> tuple[Face, ...]:
+        async def one(item: ItemT) -> ResultT:
             async with turns:
-                return await self._pool.run(lambda: analyse(self.pipeline, path.read_bytes(), embed))
+                return await self._pool.run(lambda: work(item))
 
-        return await asyncio.gather(*(one(path) for path in paths))
+        return await asyncio.gather(*(one(item) for item in items))
 
     def close(self) -> None:
         self._pool.close()
@@ -43,4 +52,14 @@ class LocalEngine:
 
 def analyse(pipeline: Pipeline, data: bytes, embed: Embed) -> tuple[Face, ...]:
     """The faces of one photo, in this thread."""
-    return pipeline.analyse(decode(data, LIMITS), embed, MAX_FACES)
+    return pipeline.analyse(decode(data, LIMITS), Look(embed, MAX_FACES))
+
+
+def central(faces: Sequence[Face]) -> Face | None:
+    """The face nearest the centre of the photo: that is whom LFW's name means."""
+    return min(faces, key=_distance_from_centre, default=None)
+
+
+def _distance_from_centre(face: Face) -> float:
+    box = face.box
+    return (box.left + box.width / 2 - 0.5) ** 2 + (box.top + box.height / 2 - 0.5) ** 2

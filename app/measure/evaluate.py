@@ -10,9 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.domain import Box, Embed, Face
-from app.measure import datasets, detection, fit, pairs_http, users, verification
+from app.engine.similarity import SimilarityCurve
+from app.measure import (
+    attributes,
+    datasets,
+    degraded,
+    detection,
+    fit,
+    pairs_http,
+    users,
+    verification,
+)
 from app.measure.datasets import AnnotatedPhoto, LabelledPhoto
-from app.measure.engine import LocalEngine
+from app.measure.engine import LocalEngine, central
 from app.measure.service import running
 from app.settings import Settings, load_settings
 
@@ -22,9 +32,10 @@ LABEL_ERRORS = Path(__file__).with_name("lfw_label_errors.txt")
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """Embeddings of labelled photos: vectors (n, d), the number of each one's person, names."""
+    """Embeddings of labelled photos: vectors (n, d), their strengths, each one's person, names."""
 
     vectors: NDArray[np.float32]
+    strengths: NDArray[np.float32]
     people: NDArray[np.intp]
     names: list[str]
     without_face: int
@@ -38,6 +49,9 @@ def evaluate(data: Path, out: Path, *, fit_curve: bool) -> int:
     try:
         report["verification"] = _verification(engine, data, fit_curve=fit_curve)
         report["detection"] = _detection(engine, data)
+        report["attributes"] = _attributes(engine, data)
+        cosine = SimilarityCurve.of(engine.pipeline.pack).cosine(80)
+        report["quality_filter"] = _quality_filter(engine, data, cosine)
     finally:
         engine.close()
     report["pairs_over_http"] = _pairs_over_http(data, settings)
@@ -65,12 +79,15 @@ def _verification(engine: LocalEngine, data: Path, *, fit_curve: bool) -> dict[s
             f"  {100 * tar.value:8.2f} ({100 * tar.low:.2f}-{100 * tar.high:.2f})"
         )
     by_user = users.user_points(
-        gallery.vectors, gallery.people, {point.fmr: point.cosine.value for point in points[1:]}
+        gallery.vectors,
+        gallery.strengths,
+        gallery.people,
+        {point.fmr: point.cosine.value for point in points[1:]},
     )
     print("users of several faces: faces, rule, users, FMR, TAR % (95 %), FMR at the cosine of single photos")
     for at in by_user:
         share = f"{100 * at.tar.value:.2f} ({100 * at.tar.low:.2f}-{100 * at.tar.high:.2f})"
-        print(f"{at.faces:5} {at.rule:>5} {at.users:6} {at.fmr:6.0e}  {share:>22}  {at.fmr_at_single:.1e}")
+        print(f"{at.faces:5} {at.rule:>8} {at.users:6} {at.fmr:6.0e}  {share:>22}  {at.fmr_at_single:.1e}")
     if fit_curve:
         knots = verification.operating_points(tail, genuine, gallery.people, list(fit.SIMILARITY_AT_FMR))
         pack = engine.pipeline.pack
@@ -87,25 +104,21 @@ def _verification(engine: LocalEngine, data: Path, *, fit_curve: bool) -> dict[s
 
 
 def _embed(engine: LocalEngine, photos: Sequence[LabelledPhoto]) -> Gallery:
-    """The face nearest the centre of each photo: that is whom LFW's name means."""
+    """The central face of each photo."""
     found = engine.analyse_all([photo.path for photo in photos], Embed.ALL)
     seen = [
-        (photo, min(faces, key=_distance_from_centre))
+        (photo, face)
         for photo, faces in zip(photos, found, strict=True)
-        if faces
+        if (face := central(faces)) is not None
     ]
     numbers = {person: number for number, person in enumerate(sorted({photo.person for photo, _ in seen}))}
     return Gallery(
         np.stack([face.embedding for _, face in seen if face.embedding is not None]),
+        np.array([1.0 if face.strength is None else face.strength for _, face in seen], np.float32),
         np.array([numbers[photo.person] for photo, _ in seen]),
         [photo.name for photo, _ in seen],
         len(photos) - len(seen),
     )
-
-
-def _distance_from_centre(face: Face) -> float:
-    box = face.box
-    return (box.left + box.width / 2 - 0.5) ** 2 + (box.top + box.height / 2 - 0.5) ** 2
 
 
 def _detection(engine: LocalEngine, data: Path) -> dict[str, Any]:
@@ -119,6 +132,51 @@ def _detection(engine: LocalEngine, data: Path) -> dict[str, Any]:
         size = f"{recall.from_px} " + (f"to {recall.to_px} px" if recall.to_px < 10_000 else "px and more")
         print(f"  faces of {size}: {recall.found} of {recall.faces}, {100 * recall.share:.1f} %")
     return {**asdict(report), "shares": [recall.share for recall in report.recalls]}
+
+
+def _attributes(engine: LocalEngine, data: Path) -> dict[str, Any]:
+    photos = datasets.people(data / "lfw-dev")
+    pose = attributes.poses(engine, photos)
+    print(f"pose, mean error in degrees on {pose.photos} photos: view, roll, yaw, pitch; then from 5 points")
+    for view in pose.landmarks_turned:
+        print(
+            f"  turned {view:4} {_angles(pose.landmarks_turned[view])} {_angles(pose.detector_turned[view])}"
+        )
+    print(f"  mirrored    {_angles(pose.landmarks_mirrored)} {_angles(pose.detector_mirrored)}")
+    signs = attributes.signs(engine, photos)
+    for label, judged in signs.items():
+        print(f"  {label}: {judged.right} of {judged.labelled} hand-labelled hard cases")
+    return {"pose": asdict(pose), "signs": {label: asdict(judged) for label, judged in signs.items()}}
+
+
+def _angles(errors: attributes.Errors) -> str:
+    return f"{errors.roll:6.2f} {errors.yaw:6.2f} {errors.pitch:6.2f} ({errors.faces})"
+
+
+def _quality_filter(engine: LocalEngine, data: Path, least_cosine: float) -> dict[str, Any]:
+    photos = datasets.people(data / "lfw-dev", datasets.names_in(LABEL_ERRORS))
+    found, lost = degraded.probes(engine, photos)
+    changes = degraded.by_change(found, least_cosine)
+    print(f"changed photos against clean ones, missed at cosine {least_cosine:.4f}; {lost} showed no face")
+    for change, group in changes.items():
+        print(f"  {change:>12}: {_missed(group)}")
+    levels = degraded.levels(found, least_cosine)
+    for level in levels:
+        print(
+            f"  {level.level}: removes {_missed(level.removed)}, beyond the level before "
+            f"{_missed(level.newly_removed)}, keeps {_missed(level.kept)}"
+        )
+        for reason, group in level.by_reason.items():
+            print(f"    {reason}: {_missed(group)}")
+    return {
+        "without_face": lost,
+        "changes": {change: asdict(group) for change, group in changes.items()},
+        "levels": [asdict(level) for level in levels],
+    }
+
+
+def _missed(group: degraded.Group) -> str:
+    return f"{group.faces} faces, {100 * group.missed:.2f} % missed"
 
 
 def found_in(photos: Sequence[AnnotatedPhoto], faces: Sequence[tuple[Face, ...]]) -> list[detection.Found]:

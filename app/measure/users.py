@@ -1,4 +1,7 @@
-"""Which rule finds a user of several faces best: the mean of the faces, or the best of them."""
+"""Which rule finds a user of several faces best.
+
+*mean*: the mean of the faces; *weighted*: their mean weighted by strength; *best*: the best of them.
+"""
 
 from dataclasses import dataclass
 
@@ -29,18 +32,22 @@ class UserPoint:
 
 
 def user_points(
-    vectors: NDArray[np.float32], people: NDArray[np.intp], single: dict[float, float]
+    vectors: NDArray[np.float32],
+    strengths: NDArray[np.float32],
+    people: NDArray[np.intp],
+    single: dict[float, float],
 ) -> list[UserPoint]:
     """Compare users, made of some photos of a person, with the other photos of everybody.
 
     Args:
         vectors: (n, d), unit length.
+        strengths: (n,), how long the network made each vector.
         people: (n,), a number for each person.
         single: false-match rates and the cosines that have them between single photos.
     """
     points = []
     for faces in FACES_A_USER:
-        scores = _scores(vectors, people, faces)
+        scores = _scores(vectors, strengths, people, faces)
         for rule, (genuine, owners, impostor) in scores.items():
             for rate, cosine_of_single in single.items():
                 place = int(len(impostor) * rate)
@@ -60,24 +67,30 @@ def user_points(
 
 
 def _scores(
-    vectors: NDArray[np.float32], people: NDArray[np.intp], faces: int
+    vectors: NDArray[np.float32], strengths: NDArray[np.float32], people: NDArray[np.intp], faces: int
 ) -> dict[str, tuple[Floats, NDArray[np.intp], Floats]]:
     """For each rule: genuine scores, whose they are, and impostor scores; users drawn several times."""
     draw = np.random.default_rng(6)
     owners = [person for person in range(people.max() + 1) if (people == person).sum() > faces]
-    kept: dict[str, list[tuple[Floats, NDArray[np.intp], Floats]]] = {"mean": [], "best": []}
+    kept: dict[str, list[tuple[Floats, NDArray[np.intp], Floats]]] = {
+        "mean": [],
+        "weighted": [],
+        "best": [],
+    }
     for _ in range(DRAWS):
         photos = [draw.permutation(np.flatnonzero(people == person)) for person in owners]
-        enrolled = vectors[np.stack([chosen[:faces] for chosen in photos])]
-        mean = enrolled.mean(axis=1)
-        mean /= np.linalg.norm(mean, axis=1, keepdims=True)
+        taken = np.stack([chosen[:faces] for chosen in photos])
+        enrolled = vectors[taken]
+        mean = _unit(enrolled.mean(axis=1))
+        weighted = _unit((enrolled * strengths[taken][..., None]).mean(axis=1))
         best = np.max([enrolled[:, rank] @ vectors.T for rank in range(faces)], axis=0)
         other = people[None, :] != np.array(owners)[:, None]
         probes = np.zeros_like(other)
         for row, chosen in enumerate(photos):
             probes[row, chosen[faces : faces + PROBES_A_USER]] = True
         whose = np.nonzero(probes)[0]
-        for rule, scores in (("mean", mean @ vectors.T), ("best", best)):
+        rules = {"mean": mean @ vectors.T, "weighted": weighted @ vectors.T, "best": best}
+        for rule, scores in rules.items():
             kept[rule].append((scores[probes], whose, scores[other]))
     return {
         rule: (
@@ -87,6 +100,11 @@ def _scores(
         )
         for rule, parts in kept.items()
     }
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
 
 
 def _share(hits: NDArray[np.bool_], owners: NDArray[np.intp]) -> Interval:

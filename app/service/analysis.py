@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from app.domain import Embed, Face, ImageInput, ImageLimits, Pixels, QualityLevel
+from app.domain import Face, ImageInput, ImageLimits, Look, Pixels
 from app.engine.pipeline import Pipeline
 from app.engine.pool import InferencePool
 from app.images.decode import decode
@@ -34,13 +34,9 @@ class Analyser:
     async def analyse(
         self,
         image: ImageInput,
-        embed: Embed,
-        max_faces: int,
-        quality: QualityLevel = QualityLevel.NONE,
+        look: Look,
     ) -> Analysis:
-        """Fetch an image and find its faces, at most the `max_faces` largest.
-
-        `embed` says which get an embedding; LARGEST is the largest that passes `quality`.
+        """Fetch an image and find its faces.
 
         Raises:
             ServiceError: of fetching, decoding, or a full inference queue.
@@ -49,7 +45,7 @@ class Analyser:
 
         def work() -> Analysis:
             pixels = self._decode(data, image.limits)
-            faces = self._pipeline.analyse(pixels, embed, max_faces, quality)
+            faces = self._pipeline.analyse(pixels, look)
             return Analysis(image_id(data), faces)
 
         return await self._pool.run(work)

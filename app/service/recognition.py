@@ -8,9 +8,11 @@ import numpy as np
 
 from app.domain import (
     Caller,
+    Detail,
     Embed,
     Face,
     ImageInput,
+    Look,
     Match,
     Page,
     PublicId,
@@ -18,7 +20,7 @@ from app.domain import (
     StoredFace,
     Vector,
 )
-from app.engine.quality import reasons_against
+from app.engine.quality import flaws
 from app.engine.similarity import SimilarityCurve
 from app.errors import NoFaceFound
 from app.metrics import Metrics
@@ -76,9 +78,9 @@ class Recognition:
     def similarity(self, cosine: float) -> float:
         return self._curve.similarity(cosine)
 
-    async def detect(self, image: ImageInput, max_faces: int) -> tuple[Face, ...]:
+    async def detect(self, image: ImageInput, max_faces: int, detail: Detail) -> tuple[Face, ...]:
         """The faces of an image, largest first; empty when there is none."""
-        found = await self._analyser.analyse(image, Embed.NONE, max_faces)
+        found = await self._analyser.analyse(image, Look(Embed.NONE, max_faces, detail=detail))
         return found.faces
 
     async def largest_face(
@@ -89,7 +91,7 @@ class Recognition:
         Raises:
             NoFaceFound: there is no face that passes the quality level.
         """
-        found = await self._analyser.analyse(image, Embed.LARGEST, MOST_FACES, quality)
+        found = await self._analyser.analyse(image, Look(Embed.LARGEST, MOST_FACES, quality))
         for face in found.faces:
             if face.embedding is not None:
                 return face, found
@@ -105,16 +107,17 @@ class Recognition:
         max_faces: int | None,
         quality: QualityLevel,
         most_faces: int,
+        detail: Detail,
     ) -> Indexed:
         """Store the faces of an image in a collection.
 
         The same image under the same ExternalImageId stores nothing twice and answers the same ids,
-        also when two calls come at once. Over `max_faces`, faces that fail a stricter quality level
-        go first, then the smallest. `most_faces` is the limit of the door.
+        also when two calls come at once. Over `max_faces`, the faces of the lowest quality go first,
+        then the smallest. `most_faces` is the limit of the door.
         """
         await self._collections.confirm_searchable(caller, collection_id)
-        found = await self._analyser.analyse(image, Embed.ALL, most_faces)
-        chosen, left_out = _choose(found.faces, quality, max_faces)
+        found = await self._analyser.analyse(image, Look(Embed.ALL, most_faces, quality, detail))
+        chosen, left_out = _choose(found.faces, max_faces)
         async with self._database.session() as session:
             await self._collections.require_searchable(session, caller, collection_id, keep=True)
             known: list[StoredFace] = []
@@ -171,8 +174,9 @@ class Recognition:
             NoFaceFound: one of the images has no face that passes the quality level.
         """
         largest, _ = await self.largest_face(source, quality)
-        found = await self._analyser.analyse(target, Embed.ALL, most_faces)
-        passing = [face for face in found.faces if not reasons_against(face, quality)]
+        look = Look(Embed.ALL, most_faces, quality, Detail.POINTS)
+        found = await self._analyser.analyse(target, look)
+        passing = [face for face in found.faces if not face.reasons]
         if not passing:
             raise NoFaceFound
         compared = [self._compare(largest, face) for face in passing]
@@ -266,26 +270,16 @@ def cosine_of(one: Vector, other: Vector) -> float:
     return float(np.clip(np.dot(one, other), -1.0, 1.0))
 
 
-def _choose(
-    faces: tuple[Face, ...], quality: QualityLevel, max_faces: int | None
-) -> tuple[list[Face], tuple[UnindexedFace, ...]]:
-    judged = [(face, reasons_against(face, quality)) for face in faces]
-    passing = [face for face, reasons in judged if not reasons]
-    left_out = [UnindexedFace(face, reasons) for face, reasons in judged if reasons]
+def _choose(faces: tuple[Face, ...], max_faces: int | None) -> tuple[list[Face], tuple[UnindexedFace, ...]]:
+    passing = [face for face in faces if not face.reasons]
+    left_out = [UnindexedFace(face, face.reasons) for face in faces if face.reasons]
     if max_faces is not None and len(passing) > max_faces:
         # Stable sorts: equal quality keeps the order of size, largest first.
-        ranked = sorted(passing, key=_poor)
+        ranked = sorted(passing, key=flaws)
         left_out += [UnindexedFace(face, ("EXCEEDS_MAX_FACES",)) for face in ranked[max_faces:]]
         kept = {id(face) for face in ranked[:max_faces]}
         passing = [face for face in passing if id(face) in kept]
     return passing, tuple(left_out)
-
-
-def _poor(face: Face) -> int:
-    return sum(
-        bool(reasons_against(face, level))
-        for level in (QualityLevel.LOW, QualityLevel.MEDIUM, QualityLevel.HIGH)
-    )
 
 
 def _match_known(

@@ -10,8 +10,19 @@ from uuid import UUID
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.domain import Caller, Embed, Face, ImageInput, Page, PublicId, QualityLevel, User, Vector
-from app.engine.quality import reasons_against
+from app.domain import (
+    Caller,
+    Detail,
+    Embed,
+    Face,
+    ImageInput,
+    Look,
+    Page,
+    PublicId,
+    QualityLevel,
+    User,
+    Vector,
+)
 from app.engine.similarity import SimilarityCurve
 from app.errors import (
     ConflictException,
@@ -216,10 +227,11 @@ class Users:
     ) -> UserImageSearch:
         """Users like the largest face of an image that passes the quality level."""
         await self._collections.confirm_searchable(caller, collection_id)
-        found = await self._analyser.analyse(image, Embed.LARGEST, most_faces, quality)
+        look = Look(Embed.LARGEST, most_faces, quality, Detail.POINTS)
+        found = await self._analyser.analyse(image, look)
         searched = next((face for face in found.faces if face.embedding is not None), None)
         unsearched = tuple(
-            UnsearchedFace(face, reasons_against(face, quality) or ("FACE_NOT_LARGEST",))
+            UnsearchedFace(face, face.reasons or ("FACE_NOT_LARGEST",))
             for face in found.faces
             if face is not searched
         )

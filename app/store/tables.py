@@ -74,6 +74,14 @@ access_keys = Table(
     Column("revoked_at", DateTime(timezone=True)),
 )
 
+service_secrets = Table(
+    "service_secrets",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
 # Hash-partitioned by (account_id, collection_id): the unit of search is the unit of partitioning.
 faces = Table(
     "faces",

@@ -6,13 +6,14 @@ import socket
 import zipfile
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import httpx
 import psutil
 import pytest
 from PIL import Image
 
-from app.api import paging
+from app.api.paging import Listing
 from app.measure.service import RunningService
 from tests import photos
 from tests.loopback import Site, serving
@@ -261,7 +262,7 @@ def test_floods_of_wrong_elements_get_a_short_answer(service_url: str, http: htt
 
 
 def test_a_forged_page_token_is_refused(http: httpx.Client) -> None:
-    token = paging.encode("faces of forged", "no-uuid")
+    token = Listing(b"a guess", "000000000000", "faces of forged").token(str(uuid4()))
     http.post("/api/v1/collections", json={"collection_id": "forged"})
     answer = http.get("/api/v1/collections/forged/faces", params={"next_token": str(token)})
     http.delete("/api/v1/collections/forged")

@@ -1,27 +1,15 @@
 """Detection at the image's own scale, with the real model."""
 
-from collections.abc import Iterator
-
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from app.domain import Embed, Face, Pixels
+from app.domain import Embed, Face, Look, Pixels
 from app.engine import detector as detection
-from app.engine.attributes import _HEAD, pose_of
 from app.engine.detector import Detector
 from app.images.decode import decode
 from app.measure.engine import LIMITS, LocalEngine, analyse
-from app.settings import Settings
 from tests import photos
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[LocalEngine]:
-    opened = LocalEngine(Settings(_env_file=None))  # type: ignore[call-arg]  # pydantic-settings' own
-    yield opened
-    opened.close()
 
 
 def pixels_of(data: bytes) -> Pixels:
@@ -29,7 +17,7 @@ def pixels_of(data: bytes) -> Pixels:
 
 
 def faces_in(engine: LocalEngine, image: Pixels, embed: Embed = Embed.NONE) -> tuple[Face, ...]:
-    return engine.pipeline.analyse(image, embed, 1000)
+    return engine.pipeline.analyse(image, Look(embed, 1000))
 
 
 def resized(image: Pixels, width: int) -> Pixels:
@@ -145,60 +133,6 @@ def test_a_part_of_a_face_within_its_box_is_the_same_face_but_a_head_before_anot
     child = one_pass([[60, 60, 98, 98]], [0.8], [100])
     assert len(detection._merge([whole, nose]).scores) == 1
     assert len(detection._merge([whole, child]).scores) == 2
-
-
-@pytest.mark.parametrize("degrees", [-30, -15, 0, 15, 30])
-def test_roll_follows_the_turning_of_the_picture(engine: LocalEngine, degrees: float) -> None:
-    portrait = pixels_of(photos.astronaut())
-    (upright,) = faces_in(engine, portrait)
-    turned = rotated(portrait, degrees)
-    (face,) = faces_in(engine, turned)
-    # The detector's points lag behind turned heads by up to a fifth of the angle.
-    assert face.pose.roll - upright.pose.roll == pytest.approx(degrees, rel=0.2, abs=4)
-
-
-def rotated(image: Pixels, clockwise: float) -> Pixels:
-    height, width = image.shape[:2]
-    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), -clockwise, 1.0)
-    return np.asarray(cv2.warpAffine(image, matrix, (width, height)), dtype=np.uint8)
-
-
-def test_a_mirrored_face_has_the_opposite_yaw_and_roll(engine: LocalEngine) -> None:
-    portrait = pixels_of(photos.astronaut())
-    (face,) = faces_in(engine, portrait)
-    (mirrored,) = faces_in(engine, np.ascontiguousarray(portrait[:, ::-1]))
-    assert mirrored.pose.yaw == pytest.approx(-face.pose.yaw, abs=6)
-    assert mirrored.pose.roll == pytest.approx(-face.pose.roll, abs=4)
-    assert mirrored.pose.pitch == pytest.approx(face.pose.pitch, abs=6)
-
-
-def projected(roll: float, yaw: float, pitch: float) -> NDArray[np.float32]:
-    """The generic head turned by known angles and seen from afar."""
-    r, y, p = np.radians([roll, yaw, pitch])
-    around_y = np.array([[np.cos(y), 0, -np.sin(y)], [0, 1, 0], [np.sin(y), 0, np.cos(y)]])
-    around_x = np.array([[1, 0, 0], [0, np.cos(p), np.sin(p)], [0, -np.sin(p), np.cos(p)]])
-    around_z = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
-    seen = (around_z @ around_y @ around_x @ _HEAD.T).T[:, :2]
-    return np.asarray(3 * seen + 200, dtype=np.float32)
-
-
-@pytest.mark.parametrize("roll", [-60, 0, 100])
-@pytest.mark.parametrize("yaw", [-40, -10, 0, 25])
-@pytest.mark.parametrize("pitch", [-20, 0, 30])
-def test_pose_of_a_projected_head_is_found(roll: float, yaw: float, pitch: float) -> None:
-    found = pose_of(projected(roll, yaw, pitch))
-    assert found.roll == pytest.approx(roll, abs=1.5)
-    assert found.yaw == pytest.approx(yaw, abs=1.5)
-    assert found.pitch == pytest.approx(pitch, abs=1.5)
-
-
-def test_blur_and_darkness_lower_the_quality(engine: LocalEngine) -> None:
-    portrait = pixels_of(photos.astronaut())
-    (sharp,) = faces_in(engine, portrait)
-    (blurred,) = faces_in(engine, np.asarray(cv2.GaussianBlur(portrait, (0, 0), 4), dtype=np.uint8))
-    (dark,) = faces_in(engine, (portrait * 0.4).astype(np.uint8))
-    assert blurred.quality.sharpness < 0.5 * sharp.quality.sharpness
-    assert dark.quality.brightness < 0.5 * sharp.quality.brightness
 
 
 def test_analyse_decodes_upright(engine: LocalEngine) -> None:

@@ -17,24 +17,12 @@ _MODEL = Path(botocore.__file__).parent / "data/rekognition/2016-06-27/service-2
 
 # Members that answers leave out, by shape, and why.
 NO_MODEL = "no model of the pack tells it"
+NOT_MEASURED = "nothing here to measure an answer against"
 NOT_ANSWERED: dict[str, dict[str, str]] = {
     "FaceDetail": dict.fromkeys(
-        (
-            "AgeRange",
-            "Smile",
-            "Eyeglasses",
-            "Sunglasses",
-            "Gender",
-            "Beard",
-            "Mustache",
-            "EyesOpen",
-            "MouthOpen",
-            "Emotions",
-            "FaceOccluded",
-            "EyeDirection",
-        ),
-        NO_MODEL,
-    ),
+        ("Smile", "Eyeglasses", "Sunglasses", "Beard", "Mustache", "Emotions"), NO_MODEL
+    )
+    | dict.fromkeys(("FaceOccluded", "EyeDirection"), NOT_MEASURED),
     "ComparedFace": dict.fromkeys(("Emotions", "Smile"), NO_MODEL),
     "DetectFacesResponse": {"OrientationCorrection": "Rekognition does not answer it either"},
     "IndexFacesResponse": {"OrientationCorrection": "Rekognition does not answer it either"},
@@ -43,6 +31,10 @@ NOT_ANSWERED: dict[str, dict[str, str]] = {
         "Rekognition does not answer it either",
     ),
 }
+
+# Members that answers have with some model packs only.
+WITH_AGE_MODEL = "with the packs buffalo_l, buffalo_s and antelopev2"
+SOMETIMES = {"FaceDetail": dict.fromkeys(("AgeRange", "Gender"), WITH_AGE_MODEL)}
 
 
 def service_model() -> dict[str, Any]:
@@ -67,12 +59,21 @@ def page() -> str:
 
 Made from botocore's service model by `python -m app.api.aws.compatibility`; a test keeps it up to date.
 Requests are taken with every member, range, pattern and enum of the model. *partial*: the members named are
-missing in answers.
+missing in answers. {_sometimes()}
 
 | operation | state | what is missing |
 |---|---|---|
 {table}
 """
+
+
+def _sometimes() -> str:
+    notes = (
+        f"`{shape}.{member}`: {when}."
+        for shape, members in SOMETIMES.items()
+        for member, when in members.items()
+    )
+    return "\n".join(notes)
 
 
 def _missing(model: dict[str, Any], name: str) -> list[str]:

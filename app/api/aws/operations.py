@@ -8,6 +8,7 @@ from uuid import UUID
 
 from app.api import limits, paging
 from app.api.aws import render, requests, shapes
+from app.api.aws.attributes import detail_for
 from app.domain import Caller, ImageInput, PublicId, Role
 from app.errors import InvalidParameterException, NoFaceFound, ResourceNotFoundException
 from app.resources import Resources
@@ -96,11 +97,11 @@ async def describe_collection(call: Call, request: requests.DescribeCollectionRe
 
 @_operation(requests.ListCollectionsRequest, Role.READ)
 async def list_collections(call: Call, request: requests.ListCollectionsRequest) -> shapes.Shape:
-    after = paging.decode("collections", request.next_token)
+    listing = paging.collections_of(call.resources.paging_secret, call.caller.account_id)
     page = await call.resources.collections.page(
-        call.caller, after, request.max_results or requests.MAX_RESULTS
+        call.caller, listing.key(request.next_token), request.max_results or requests.MAX_RESULTS
     )
-    return render.collections(page)
+    return render.collections(page, listing)
 
 
 @_operation(requests.DeleteCollectionRequest, Role.ADMIN)
@@ -120,21 +121,23 @@ async def index_faces(call: Call, request: requests.IndexFacesRequest) -> shapes
         max_faces=request.max_faces,
         quality=request.quality_filter,
         most_faces=limits.REKOGNITION_MAX_FACES,
+        detail=detail_for(request.detection_attributes),
     )
-    return render.indexed(found, call.model)
+    return render.indexed(found, call.model, request.detection_attributes)
 
 
 @_operation(requests.ListFacesRequest, Role.READ)
 async def list_faces(call: Call, request: requests.ListFacesRequest) -> shapes.Shape:
+    listing = paging.faces_in(call.resources.paging_secret, call.caller.account_id, request.collection_id)
     page, model = await call.resources.recognition.page(
         call.caller,
         request.collection_id,
-        after=paging.decode_face_id(f"faces of {request.collection_id}", request.next_token),
+        after=listing.face_id(request.next_token),
         limit=request.max_results or requests.MAX_RESULTS,
         face_ids=[UUID(face_id) for face_id in request.face_ids] if request.face_ids else None,
         user_id=request.user_id,
     )
-    return render.faces(page, model, f"faces of {request.collection_id}")
+    return render.faces(page, model, listing)
 
 
 @_operation(requests.DeleteFacesRequest, Role.WRITE)
@@ -178,8 +181,12 @@ async def search_faces_by_image(call: Call, request: requests.SearchFacesByImage
 
 @_operation(requests.DetectFacesRequest, Role.READ)
 async def detect_faces(call: Call, request: requests.DetectFacesRequest) -> shapes.Shape:
-    found = await call.resources.recognition.detect(call.image(request.image), limits.REKOGNITION_MAX_FACES)
-    return shapes.DetectFacesResponse(face_details=[render.detail(face) for face in found])
+    found = await call.resources.recognition.detect(
+        call.image(request.image), limits.REKOGNITION_MAX_FACES, detail_for(request.attributes)
+    )
+    return shapes.DetectFacesResponse(
+        face_details=[render.detail(face, request.attributes) for face in found]
+    )
 
 
 @_operation(requests.CompareFacesRequest, Role.READ)
@@ -217,8 +224,8 @@ async def delete_user(call: Call, request: requests.DeleteUserRequest) -> shapes
 
 @_operation(requests.ListUsersRequest, Role.READ)
 async def list_users(call: Call, request: requests.ListUsersRequest) -> shapes.Shape:
-    listing = f"users of {request.collection_id}"
-    after = paging.decode(listing, request.next_token)
+    listing = paging.users_in(call.resources.paging_secret, call.caller.account_id, request.collection_id)
+    after = listing.key(request.next_token)
     page = await call.resources.users.page(call.caller, request.collection_id, after, request.max_results)
     return render.users(page, listing)
 

@@ -1,11 +1,13 @@
 """Domain values as Rekognition's shapes; the REST door answers with the same ones."""
 
+from collections.abc import Sequence
 from typing import TypeVar
 from uuid import UUID
 
 from app import domain
-from app.api import paging
 from app.api.aws import shapes
+from app.api.aws.attributes import Attribute, shows
+from app.api.paging import Listing
 from app.service.collections import Description
 from app.service.results import Comparison, ImageSearch, Indexed
 from app.service.users import Associations, UserImageSearch, UserMatch
@@ -22,18 +24,44 @@ def box(value: domain.Box) -> shapes.BoundingBox:
     return shapes.BoundingBox(width=value.width, height=value.height, left=value.left, top=value.top)
 
 
-def detail(face: domain.Face) -> shapes.FaceDetail:
-    return _measured(shapes.FaceDetail, face)
+def detail(face: domain.Face, asked: Sequence[Attribute] | None = None) -> shapes.FaceDetail:
+    """A face with the attributes asked for, as far as a model of the pack tells them."""
+    basic = _measured(shapes.FaceDetail, face)
+    more = face.details
+    if more is None or not asked:
+        return basic
+    found: dict[str, shapes.Shape | list[shapes.Landmark]] = {}
+    if Attribute.ALL in asked:
+        found["landmarks"] = _landmarks(more.landmarks)
+    if shows(asked, Attribute.EYES_OPEN):
+        sign = more.eyes_open
+        found["eyes_open"] = shapes.EyeOpen(value=sign.value, confidence=sign.confidence)
+    if shows(asked, Attribute.MOUTH_OPEN):
+        sign = more.mouth_open
+        found["mouth_open"] = shapes.MouthOpen(value=sign.value, confidence=sign.confidence)
+    if more.gender is not None and shows(asked, Attribute.GENDER):
+        found["gender"] = shapes.Gender(value=more.gender.value, confidence=more.gender.confidence)
+    if more.age is not None and shows(asked, Attribute.AGE_RANGE):
+        found["age_range"] = shapes.AgeRange(low=more.age.low, high=more.age.high)
+    return basic.model_copy(update=found)
 
 
 def _measured(shape: type[ComparedT], face: domain.Face) -> ComparedT:
+    """What every answer shows: five landmarks, and the best pose there is."""
+    points, pose = face.landmarks, face.pose
+    if face.details is not None:
+        points, pose = face.details.landmarks[: len(points)], face.details.pose
     return shape(
         bounding_box=box(face.box),
         confidence=_percent(face.confidence),
-        landmarks=[shapes.Landmark(type=point.type, x=point.x, y=point.y) for point in face.landmarks],
-        pose=shapes.Pose(roll=face.pose.roll, yaw=face.pose.yaw, pitch=face.pose.pitch),
+        landmarks=_landmarks(points),
+        pose=shapes.Pose(roll=pose.roll, yaw=pose.yaw, pitch=pose.pitch),
         quality=shapes.ImageQuality(brightness=face.quality.brightness, sharpness=face.quality.sharpness),
     )
+
+
+def _landmarks(points: Sequence[domain.Landmark]) -> list[shapes.Landmark]:
+    return [shapes.Landmark(type=point.type, x=point.x, y=point.y) for point in points]
 
 
 def face(stored: domain.StoredFace, model: str, *, as_written: bool = False) -> shapes.Face:
@@ -50,17 +78,20 @@ def face(stored: domain.StoredFace, model: str, *, as_written: bool = False) -> 
     )
 
 
-def indexed(found: Indexed, model: str, *, as_written: bool = False) -> shapes.IndexFacesResponse:
+def indexed(
+    found: Indexed, model: str, asked: Sequence[Attribute] | None, *, as_written: bool = False
+) -> shapes.IndexFacesResponse:
     return shapes.IndexFacesResponse(
         face_records=[
             shapes.FaceRecord(
-                face=face(record.stored, model, as_written=as_written), face_detail=detail(record.detail)
+                face=face(record.stored, model, as_written=as_written),
+                face_detail=detail(record.detail, asked),
             )
             for record in found.records
         ],
         face_model_version=model,
         unindexed_faces=[
-            shapes.UnindexedFace(reasons=list(left.reasons), face_detail=detail(left.detail))
+            shapes.UnindexedFace(reasons=list(left.reasons), face_detail=detail(left.detail, asked))
             for left in found.unindexed
         ],
     )
@@ -117,20 +148,20 @@ def described(found: Description, arn: str) -> shapes.DescribeCollectionResponse
     )
 
 
-def collections(page: domain.Page[domain.Collection]) -> shapes.ListCollectionsResponse:
+def collections(page: domain.Page[domain.Collection], listing: Listing) -> shapes.ListCollectionsResponse:
     return shapes.ListCollectionsResponse(
         collection_ids=[found.collection_id for found in page.items],
-        next_token=paging.encode("collections", page.last_key),
+        next_token=listing.token(page.last_key),
         face_model_versions=[found.face_model_version for found in page.items],
     )
 
 
 def faces(
-    page: domain.Page[domain.StoredFace], model: str, listing: str, *, as_written: bool = False
+    page: domain.Page[domain.StoredFace], model: str, listing: Listing, *, as_written: bool = False
 ) -> shapes.ListFacesResponse:
     return shapes.ListFacesResponse(
         faces=[face(stored, model, as_written=as_written) for stored in page.items],
-        next_token=paging.encode(listing, page.last_key),
+        next_token=listing.token(page.last_key),
         face_model_version=model,
     )
 
@@ -145,10 +176,10 @@ def deleted(gone: list[UUID], refused: list[tuple[UUID, str | None, str]]) -> sh
     )
 
 
-def users(page: domain.Page[domain.User], listing: str) -> shapes.ListUsersResponse:
+def users(page: domain.Page[domain.User], listing: Listing) -> shapes.ListUsersResponse:
     return shapes.ListUsersResponse(
         users=[shapes.User(user_id=user.user_id, user_status=_status(user.active)) for user in page.items],
-        next_token=paging.encode(listing, page.last_key),
+        next_token=listing.token(page.last_key),
     )
 
 

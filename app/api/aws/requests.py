@@ -1,12 +1,12 @@
 """Rekognition's request shapes, with the constraints of botocore's service model."""
 
 import binascii
-from enum import StrEnum
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from app.api.aws.attributes import Attributes
 from app.api.aws.shapes import (
     CollectionId,
     ExternalImageId,
@@ -75,34 +75,6 @@ Tags: TypeAlias = Annotated[dict[TagKey, TagValue], Field(max_length=200), Befor
 PaginationToken: TypeAlias = Annotated[str, Field(max_length=255)]
 PageSize: TypeAlias = Annotated[int, Field(ge=0, le=MAX_RESULTS)]
 MaxFaces: TypeAlias = Annotated[int, Field(ge=1, le=MAX_RESULTS)]
-
-
-class Attribute(StrEnum):
-    DEFAULT = "DEFAULT"
-    ALL = "ALL"
-    AGE_RANGE = "AGE_RANGE"
-    BEARD = "BEARD"
-    EMOTIONS = "EMOTIONS"
-    EYE_DIRECTION = "EYE_DIRECTION"
-    EYEGLASSES = "EYEGLASSES"
-    EYES_OPEN = "EYES_OPEN"
-    GENDER = "GENDER"
-    MOUTH_OPEN = "MOUTH_OPEN"
-    MUSTACHE = "MUSTACHE"
-    FACE_OCCLUDED = "FACE_OCCLUDED"
-    SMILE = "SMILE"
-    SUNGLASSES = "SUNGLASSES"
-
-
-def _each_once(attributes: Any) -> Any:
-    # A list of a million wrong ones would make an error of as many parts.
-    if not isinstance(attributes, list) or not all(isinstance(item, str) for item in attributes):
-        return attributes
-    once = list(dict.fromkeys(attributes))
-    return once[: len(Attribute) + 1]  # one more than there are holds a wrong one, if any is
-
-
-Attributes: TypeAlias = Annotated[list[Attribute], BeforeValidator(_each_once)]
 
 
 class S3Object(Request):

@@ -61,6 +61,26 @@ class ImageQuality(Shape):
     sharpness: float
 
 
+class EyeOpen(Shape):
+    value: bool
+    confidence: Percent
+
+
+class MouthOpen(Shape):
+    value: bool
+    confidence: Percent
+
+
+class Gender(Shape):
+    value: str
+    confidence: Percent
+
+
+class AgeRange(Shape):
+    low: UInteger
+    high: UInteger
+
+
 class ComparedFace(Shape):
     bounding_box: BoundingBox
     confidence: Percent
@@ -70,7 +90,12 @@ class ComparedFace(Shape):
 
 
 class FaceDetail(ComparedFace):
-    """A detected face with all that the models tell about it."""
+    """A detected face with what was asked about it and a model tells."""
+
+    age_range: AgeRange | None = None
+    gender: Gender | None = None
+    eyes_open: EyeOpen | None = None
+    mouth_open: MouthOpen | None = None
 
 
 class Face(Shape):

@@ -42,8 +42,9 @@ async def list_collections(
     next_token: Annotated[str | None, Query(max_length=255)] = None,
 ) -> shapes.ListCollectionsResponse:
     """Collections in the order of their ids."""
-    after = paging.decode("collections", next_token)
-    return render.collections(await resources.collections.page(caller, after, max_results))
+    listing = paging.collections_of(resources.paging_secret, caller.account_id)
+    page = await resources.collections.page(caller, listing.key(next_token), max_results)
+    return render.collections(page, listing)
 
 
 @router.get("/{collection_id}", operation_id="DescribeCollection")

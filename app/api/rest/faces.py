@@ -4,11 +4,12 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from app.api import body, paging
 from app.api.access import Reader, ResourcesNow, Writer
 from app.api.aws import render, shapes
+from app.api.aws.attributes import Attributes, detail_for
 from app.api.images import UPLOADS, Base64, Url, WithImage, one_of, required
 from app.domain import QualityLevel
 from app.errors import InvalidParameterException
@@ -18,10 +19,15 @@ router = APIRouter(prefix="/api/v1", tags=["faces"])
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 MaxMatches = Annotated[int, Field(ge=1, le=4096)]
+# Forms send one text: `EYES_OPEN,GENDER`.
+AttributeList = Annotated[
+    Attributes, BeforeValidator(lambda sent: sent.split(",") if isinstance(sent, str) else sent)
+]
 PAIR_UPLOADS = frozenset({"source", "target"})
 
 
 class DetectFaces(WithImage):
+    attributes: AttributeList | None = None
     max_faces: Annotated[int, Field(ge=1)] | None = None
 
 
@@ -40,6 +46,7 @@ class IndexFaces(WithImage):
     external_image_id: str | None = None
     max_faces: Annotated[int, Field(ge=1)] | None = None
     quality_filter: QualityLevel = QualityLevel.AUTO
+    detection_attributes: AttributeList | None = None
 
 
 class SearchFaces(WithImage):
@@ -53,7 +60,12 @@ class DeleteFaces(body.Body):
     face_ids: Annotated[list[UUID], Field(min_length=1, max_length=4096)]
 
 
-@router.post("/detect-faces", operation_id="DetectFaces", openapi_extra=body.openapi(DetectFaces, UPLOADS))
+@router.post(
+    "/detect-faces",
+    operation_id="DetectFaces",
+    openapi_extra=body.openapi(DetectFaces, UPLOADS),
+    response_model_exclude_none=True,
+)
 async def detect_faces(
     request: Request, resources: ResourcesNow, caller: Reader
 ) -> shapes.DetectFacesResponse:
@@ -62,8 +74,9 @@ async def detect_faces(
     most = min(
         asked.max_faces or resources.settings.max_faces_per_image, resources.settings.max_faces_per_image
     )
-    found = await resources.recognition.detect(asked.required_image(resources.settings, caller), most)
-    return shapes.DetectFacesResponse(face_details=[render.detail(face) for face in found])
+    image = asked.required_image(resources.settings, caller)
+    found = await resources.recognition.detect(image, most, detail_for(asked.attributes))
+    return shapes.DetectFacesResponse(face_details=[render.detail(face, asked.attributes) for face in found])
 
 
 @router.post(
@@ -107,8 +120,11 @@ async def index_faces(
         max_faces=asked.max_faces,
         quality=asked.quality_filter,
         most_faces=resources.settings.max_faces_per_image,
+        detail=detail_for(asked.detection_attributes),
     )
-    return render.indexed(found, resources.pack.face_model_version, as_written=True)
+    return render.indexed(
+        found, resources.pack.face_model_version, asked.detection_attributes, as_written=True
+    )
 
 
 @router.post(
@@ -155,11 +171,11 @@ async def list_faces(
     next_token: Annotated[str | None, Query(max_length=255)] = None,
 ) -> shapes.ListFacesResponse:
     """Faces of a collection in the order of their ids."""
-    listing = f"faces of {collection_id}"
+    listing = paging.faces_in(resources.paging_secret, caller.account_id, collection_id)
     page, model = await resources.recognition.page(
         caller,
         collection_id,
-        after=paging.decode_face_id(listing, next_token),
+        after=listing.face_id(next_token),
         limit=max_results,
         face_ids=None,
         user_id=None,

@@ -1,0 +1,92 @@
+"""Each reason of the QualityFilter from a picture that deserves it."""
+
+import cv2
+import numpy as np
+import pytest
+
+from app.domain import Details, Embed, Face, Look, Pixels, Pose, QualityLevel, Sign
+from app.engine.quality import flaws, reasons_against
+from app.images.decode import decode
+from app.measure.engine import LIMITS, LocalEngine
+from tests import photos
+
+LEVELS = (QualityLevel.NONE, QualityLevel.AUTO, QualityLevel.MEDIUM, QualityLevel.HIGH)
+
+
+def portrait() -> Pixels:
+    return decode(photos.astronaut(), LIMITS)
+
+
+def blurred(image: Pixels, sigma: float) -> Pixels:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8)
+
+
+def dark(image: Pixels, gain: float) -> Pixels:
+    noise = np.random.default_rng(1).normal(0, 2, image.shape)
+    return np.clip(image * gain + noise, 0, 255).astype(np.uint8)
+
+
+def noisy(image: Pixels, sigma: float) -> Pixels:
+    noise = np.random.default_rng(1).normal(0, sigma, image.shape)
+    return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+def small(image: Pixels, width: int) -> Pixels:
+    return np.asarray(cv2.resize(image, (width, width), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def look_at(engine: LocalEngine, image: Pixels, level: QualityLevel) -> Face:
+    face, *_ = engine.pipeline.analyse(image, Look(Embed.ALL, 10, level))
+    return face
+
+
+def test_a_good_face_passes_every_level(engine: LocalEngine) -> None:
+    for level in LEVELS:
+        face = look_at(engine, portrait(), level)
+        assert face.reasons == ()
+        assert face.embedding is not None
+    assert flaws(look_at(engine, portrait(), QualityLevel.NONE)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (blurred(portrait(), 8), "LOW_SHARPNESS"),
+        (dark(portrait(), 0.06), "LOW_BRIGHTNESS"),
+        (small(portrait(), 100), "SMALL_BOUNDING_BOX"),
+        (noisy(portrait(), 35), "LOW_FACE_QUALITY"),
+    ],
+    ids=["blur", "dark", "small", "noise"],
+)
+def test_a_face_that_was_made_worse_fails_for_that_reason(
+    engine: LocalEngine, image: Pixels, reason: str
+) -> None:
+    face = look_at(engine, image, QualityLevel.HIGH)
+    assert reason in face.reasons
+    assert face.embedding is None
+    unfiltered = look_at(engine, image, QualityLevel.NONE)
+    assert unfiltered.reasons == ()
+    assert unfiltered.embedding is not None
+    assert flaws(unfiltered) >= 1
+
+
+def test_a_turned_head_fails_for_its_pose(engine: LocalEngine) -> None:
+    face = look_at(engine, portrait(), QualityLevel.HIGH)
+    assert face.details is not None
+    sign = Sign(True, 99.0)
+
+    def turned(yaw: float, pitch: float) -> Face:
+        details = Details((), Pose(0, yaw, pitch), sign, sign)
+        return Face(face.box, 99, (), Pose(0, 0, 0), face.quality, 200, details)
+
+    assert reasons_against(turned(-50, 0), QualityLevel.HIGH) == ("EXTREME_POSE",)
+    assert reasons_against(turned(0, 40), QualityLevel.HIGH) == ("EXTREME_POSE",)
+    assert reasons_against(turned(-50, 40), QualityLevel.LOW) == ()
+    assert reasons_against(turned(80, 0), QualityLevel.AUTO) == ("EXTREME_POSE",)
+
+
+def test_stricter_levels_fail_whatever_looser_ones_fail(engine: LocalEngine) -> None:
+    for sigma in (2, 4, 6, 8):
+        face = look_at(engine, blurred(portrait(), sigma), QualityLevel.NONE)
+        failed = [bool(reasons_against(face, level)) for level in LEVELS]
+        assert failed == sorted(failed)
