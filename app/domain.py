@@ -1,10 +1,10 @@
 """Values that cross layers. All frozen; boxes and points are ratios of the upright image."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -20,8 +20,12 @@ Pixels: TypeAlias = NDArray[np.uint8]
 
 
 class Role(IntEnum):
-    """What a key may do; each includes those before it."""
+    """What a caller may do; each includes those before it.
 
+    SELF is an app user without more rights: they may see, verify and erase the member that they are.
+    """
+
+    SELF = 0
     READ = 1
     WRITE = 2
     ADMIN = 3
@@ -32,12 +36,13 @@ class Caller:
     """Who asks. Every row belongs to an account, and no query runs without one.
 
     `collections` are patterns of collection ids, in which `*` stands for anything; what they leave out
-    does not exist for the caller.
+    does not exist for the caller. `subject` is the app user's id in their token.
     """
 
     account_id: str
     role: Role = Role.ADMIN
     collections: tuple[str, ...] = ("*",)
+    subject: str | None = None
 
     def sees(self, collection_id: str) -> bool:
         """Whether one of the patterns matches."""
@@ -255,7 +260,15 @@ class UrlImage:
     url: str
 
 
-ImageSource: TypeAlias = InlineImage | S3Image | UrlImage
+@dataclass(frozen=True, slots=True)
+class SupabaseImage:
+    """An object of the configured bucket, by its path in it; read only where the account may."""
+
+    account_id: str
+    path: str
+
+
+ImageSource: TypeAlias = InlineImage | S3Image | UrlImage | SupabaseImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +305,7 @@ class PublicId:
 
 @dataclass(frozen=True, slots=True)
 class StoredFace:
-    """A face as it lies in a collection."""
+    """A face as it lies in a collection. `photo` says where its photo lies, if the service can read it."""
 
     face_id: UUID
     image_id: UUID
@@ -300,6 +313,18 @@ class StoredFace:
     user_id: str | None
     box: Box
     confidence: float
+    photo: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A person of a collection as the member doors show them; `metadata` is the client's own."""
+
+    member_id: str
+    user_id: str
+    metadata: Mapping[str, Any]
+    faces: int
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

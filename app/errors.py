@@ -117,6 +117,13 @@ class InvalidS3ObjectException(ServiceError):
     )
 
 
+class InvalidSupabaseObjectException(ServiceError):
+    """Not an AWS code."""
+
+    http_status = 422
+    default_message = "The photo could not be read from Supabase Storage: check its path"
+
+
 class InvalidImageUrlException(ServiceError):
     """Not an AWS code: Rekognition takes no URLs."""
 

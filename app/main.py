@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from prometheus_fastapi_instrumentator import Instrumentator
+from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__
-from app.api import docs, members, ops, problems
+from app.api import docs, index_jobs, members, ops, problems
 from app.api.aws import door
 from app.api.body_limit import BodyLimit
 from app.api.public_prefix import PublicPrefix
@@ -41,13 +42,29 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         responses={"4XX": {"model": problems.Problem, "content": {problems.MEDIA_TYPE: {}}}},
     )
-    for router in (door.router, faces.router, collections.router, members.router, ops.router):
+    for router in (
+        door.router,
+        faces.router,
+        collections.router,
+        members.router,
+        index_jobs.router,
+        ops.router,
+    ):
         app.include_router(router)
     docs.install(app)
     problems.install(app)
     app.add_middleware(
         BodyLimit, max_bytes=settings.max_request_bytes, max_buffered_bytes=settings.max_buffered_bytes
     )
+    if settings.cors_allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_allowed_origins,
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=["Retry-After", "x-amzn-RequestId", "x-amzn-ErrorType"],
+            max_age=3600,
+        )
     if settings.root_path:
         app.add_middleware(PublicPrefix, prefix=settings.root_path)
     Instrumentator(registry=requests, excluded_handlers=["/metrics", "/live", "/health"]).instrument(app)

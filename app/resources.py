@@ -13,15 +13,20 @@ from app.engine.pipeline import Pipeline
 from app.engine.pool import InferencePool
 from app.engine.runtime import usable_cores
 from app.engine.similarity import SimilarityCurve
+from app.images.limits import of_settings
 from app.images.s3 import S3Reader
 from app.images.sources import ImageSources
+from app.images.supabase import SupabaseReader
 from app.images.url import UrlFetcher
 from app.metrics import Metrics
 from app.service.analysis import Analyser
 from app.service.collections import Collections
+from app.service.index_jobs import IndexJobs
+from app.service.index_runner import IndexRunner
 from app.service.keys import Keys
 from app.service.members import Members
 from app.service.recognition import Recognition
+from app.service.tokens import Tokens
 from app.service.users import Users
 from app.settings import Settings
 from app.store import collections as collection_store
@@ -46,10 +51,13 @@ class Resources:
     pool: InferencePool
     database: Database
     keys: Keys
+    tokens: Tokens
     collections: Collections
     recognition: Recognition
     users: Users
     members: Members
+    index_jobs: IndexJobs
+    index_runner: IndexRunner
     paging_secret: bytes
 
     async def totals(self, caller: Caller) -> Totals:
@@ -93,22 +101,36 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         timeout_s=settings.image_url_timeout_seconds,
         allowed=settings.image_url_allowed_networks,
         enabled=settings.image_urls,
+        hosts=settings.image_url_allowed_hosts,
     )
     s3 = S3Reader(settings)
+    supabase = SupabaseReader(settings)
     database = Database(
         settings.database_url.get_secret_value(),
         pool_size=settings.db_pool_size,
         max_overflow=settings.db_max_overflow,
     )
+    tokens = Tokens(settings)
+    running: asyncio.Task[None] | None = None
     try:
-        analyser = Analyser(ImageSources(urls, s3, metrics), pipeline, pool, metrics)
+        sources = ImageSources(urls, s3, supabase, metrics)
+        analyser = Analyser(sources, pipeline, pool, metrics)
         collections = Collections(database, pipeline.pack.face_model_version)
         curve = SimilarityCurve.of(pipeline.pack)
         recognition = Recognition(database, collections, analyser, curve, metrics)
         users = Users(database, collections, analyser, curve)
-        members = Members(database, collections, recognition)
+        members = Members(database, collections, analyser, curve, settings.fpir_target)
         async with database.session() as session:
             paging_secret = await service_secrets.obtain(session, "paging")
+        runner = IndexRunner(
+            database,
+            sources,
+            analyser,
+            pipeline.pack.face_model_version,
+            of_settings(settings),
+            pool.threads,
+        )
+        running = asyncio.create_task(runner.run())
         yield Resources(
             settings,
             metrics,
@@ -116,14 +138,22 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             pool,
             database,
             Keys(database, settings),
+            tokens,
             collections,
             recognition,
             users,
             members,
+            IndexJobs(database, collections, sources),
+            runner,
             paging_secret,
         )
     finally:
+        if running is not None:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
         await database.close()
         await urls.aclose()
+        await supabase.aclose()
+        await tokens.aclose()
         s3.close()
         pool.close()

@@ -6,6 +6,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import httpx
 from cryptography.fernet import Fernet
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -19,6 +20,18 @@ def _split(value: Any) -> Any:
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
     return value
+
+
+def _host_name(entry: str) -> str:
+    """As URLs are compared with it: lower case, IDNA, no dot at the end; `*.` may stand before it."""
+    name = entry.removeprefix("*.")
+    try:
+        host = httpx.URL(host=name).raw_host.decode("ascii").removesuffix(".")
+    except (httpx.InvalidURL, ValueError):
+        host = ""
+    if not re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", host):
+        raise ValueError("each entry is a host name such as example.org, or *.example.org")
+    return f"*.{host}" if name != entry else host
 
 
 class SettingsError(Exception):
@@ -46,6 +59,14 @@ class Settings(BaseSettings):
     bootstrap_secret_access_key: SecretStr | None = Field(default=None, min_length=20)
     keys_master_key: SecretStr | None = None
 
+    supabase_jwt_secret: SecretStr | None = Field(default=None, min_length=32)
+    jwt_jwks_url: str | None = Field(default=None, pattern=r"^https?://\S+$")
+    jwt_issuer: str | None = None
+    jwt_audience: str = "authenticated"
+    jwt_role_claim: str = Field(default="app_metadata.face_role", pattern=r"^\S+$")
+    jwt_account_id: str | None = Field(default=None, pattern=r"^\d{12}$")
+    cors_allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+
     data_dir: Path = Path("data")
     database_url: SecretStr | None = None
     db_pool_size: int = Field(default=10, ge=1, le=1000)
@@ -58,6 +79,7 @@ class Settings(BaseSettings):
         pattern=r"^https?://",
     )
     face_recognition_threshold: float = Field(default=0.35, ge=-1, le=1)
+    fpir_target: float = Field(default=0.01, gt=0, lt=1)
     max_faces_per_image: int = Field(default=100, ge=1, le=1000)
     min_face_confidence: float = Field(default=0.5, ge=0.05, le=1)
     inference_threads: int = Field(default=0, ge=0, le=256)
@@ -72,14 +94,33 @@ class Settings(BaseSettings):
     image_urls: bool = True
     image_url_timeout_seconds: float = Field(default=10, gt=0, le=120)
     image_url_allowed_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
+    image_url_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
 
-    s3_endpoint_url: str | None = Field(default=None, pattern=r"^https?://[^/\s]+$")
+    s3_endpoint_url: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
     s3_region: str = "us-east-1"
     s3_access_key_id: str | None = None
     s3_secret_access_key: SecretStr | None = None
     s3_allowed: Annotated[tuple[str, ...], NoDecode] = ()
 
-    _comma_lists = field_validator("image_url_allowed_networks", "s3_allowed", mode="before")(_split)
+    supabase_url: str | None = Field(default=None, pattern=r"^https?://[^/\s]+/?$")
+    supabase_service_role_key: SecretStr | None = None
+    supabase_storage_bucket: str = Field(default="profiles", pattern=r"^[0-9A-Za-z._-]{1,100}$")
+    # Empty: all of the bucket, for the default account.
+    supabase_allowed: Annotated[tuple[str, ...], NoDecode] = ()
+
+    _comma_lists = field_validator(
+        "image_url_allowed_networks",
+        "image_url_allowed_hosts",
+        "s3_allowed",
+        "supabase_allowed",
+        "cors_allowed_origins",
+        mode="before",
+    )(_split)
+
+    @field_validator("image_url_allowed_hosts")
+    @classmethod
+    def _host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(_host_name, value))
 
     @field_validator("database_url")
     @classmethod
@@ -96,7 +137,7 @@ class Settings(BaseSettings):
             raise ValueError("is not an address of a database") from None
         return SecretStr(url)
 
-    @field_validator("s3_allowed")
+    @field_validator("s3_allowed", "supabase_allowed")
     @classmethod
     def _bucket_first(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for rule in value:
@@ -119,6 +160,26 @@ class Settings(BaseSettings):
         if (self.bootstrap_access_key_id is None) != (self.bootstrap_secret_access_key is None):
             raise ValueError("BOOTSTRAP_ACCESS_KEY_ID and BOOTSTRAP_SECRET_ACCESS_KEY go together")
         return self
+
+    @field_validator("jwt_role_claim")
+    @classmethod
+    def _not_the_users_own(cls, value: str) -> str:
+        if value.split(".")[0] == "user_metadata":
+            raise ValueError("must not lie in user_metadata: users write that themselves")
+        return value
+
+    @model_validator(mode="after")
+    def _tokens_have_an_issuer(self) -> Self:
+        if (self.supabase_jwt_secret or self.jwt_jwks_url) and self.token_issuer is None:
+            raise ValueError("SUPABASE_JWT_SECRET and JWT_JWKS_URL need JWT_ISSUER, or SUPABASE_URL")
+        return self
+
+    @property
+    def token_issuer(self) -> str | None:
+        """Who issues tokens: JWT_ISSUER, or the Supabase project."""
+        if self.jwt_issuer is None and self.supabase_url is not None:
+            return f"{self.supabase_url.rstrip('/')}/auth/v1"
+        return self.jwt_issuer
 
     @property
     def auth_required(self) -> bool:

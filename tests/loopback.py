@@ -45,14 +45,16 @@ class Site(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(address: str = "127.0.0.1", handler: type[Handler] = Handler) -> Iterator[Site]:
+def serving(
+    address: str = "127.0.0.1", handler: type[Handler] = Handler, site: type[Site] = Site
+) -> Iterator[Site]:
     """A site that runs while this is open."""
-    site = Site(address, handler)
-    thread = Thread(target=site.serve_forever, args=(0.05,))
+    served = site(address, handler)
+    thread = Thread(target=served.serve_forever, args=(0.05,))
     thread.start()
     try:
-        yield site
+        yield served
     finally:
-        site.shutdown()
-        site.server_close()
+        served.shutdown()
+        served.server_close()
         thread.join()

@@ -13,7 +13,7 @@ from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPBearer
 
 from app.api import sigv4
-from app.domain import AccessKey, Caller, Role
+from app.domain import Caller, Role
 from app.errors import (
     AccessDeniedException,
     MissingAuthenticationTokenException,
@@ -23,7 +23,7 @@ from app.resources import Resources
 
 LARGE_BODY_BYTES = 64 * 1024
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
-_KEY_FORM = "An access key as `ID:SECRET`; needed where AUTH is `required`"
+_KEY_FORM = "An access key as `ID:SECRET`, or the token (JWT) of an app user; needed where AUTH is `required`"
 
 
 def resources_of(request: Request) -> Resources:
@@ -98,6 +98,8 @@ def _anybody(request: Request, resources: Resources) -> Caller:
             urlsplit(origin).hostname if origin else "localhost",
             *(client.strip() for client in forwarded),
         ]
+        if origin in settings.cors_allowed_origins:
+            hosts.pop(1)  # named by the operator
         if not all(host in LOCAL_HOSTS for host in hosts):
             raise AccessDeniedException(
                 "Requests of other machines and other sites are served only when AUTH is set: "
@@ -127,30 +129,39 @@ def _needs(role: Role) -> Callable[..., Awaitable[Caller]]:
     ) -> Caller:
         if not resources.settings.auth_required:
             return _anybody(request, resources)
-        found = (await _bearer_of(request, resources)).caller
+        found = await _bearer_of(request, resources)
         confirm_role(found, role, request.scope["route"].operation_id)
         return found
 
     return caller
 
 
+async def confirm_self(resources: Resources, caller: Caller, collection_id: str, member_id: str) -> None:
+    """AccessDeniedException when an app user without more rights asks for somebody else."""
+    if caller.role is Role.SELF and not await resources.members.is_subject(caller, collection_id, member_id):
+        raise AccessDeniedException("Your token is bound to no such member")
+
+
+Self = Annotated[Caller, Depends(_needs(Role.SELF))]
 Reader = Annotated[Caller, Depends(_needs(Role.READ))]
 Writer = Annotated[Caller, Depends(_needs(Role.WRITE))]
 Admin = Annotated[Caller, Depends(_needs(Role.ADMIN))]
 
 
-async def _bearer_of(request: Request, resources: Resources) -> AccessKey:
-    """The key that `X-API-Key: ID:SECRET` or `Authorization: Bearer ID:SECRET` shows."""
+async def _bearer_of(request: Request, resources: Resources) -> Caller:
+    """Who shows a key as `X-API-Key: ID:SECRET` or `Authorization: Bearer ID:SECRET`, or a token (JWT)."""
     shown = request.headers.get("x-api-key")
     if shown is None:
         scheme, _, shown = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             raise MissingAuthenticationTokenException
-    access_key_id, _, secret = shown.strip().partition(":")
+    access_key_id, colon, secret = shown.strip().partition(":")
+    if not colon and shown.count(".") == 2:
+        return await resources.tokens.caller_of(shown.strip())
     key = await resources.keys.find(access_key_id) if secret else None
     if key is None or not hmac.compare_digest(key.secret.encode(), secret.encode()):
         raise UnrecognizedClientException
-    return key
+    return key.caller
 
 
 async def _sha256(body: bytes) -> str:

@@ -39,8 +39,15 @@ class _InMemoryParser(MultiPartParser):
     spool_max_size = 1024**3
 
 
-async def read(request: Request, model: type[BodyT], files: frozenset[str] = frozenset()) -> BodyT:
+async def read(
+    request: Request,
+    model: type[BodyT],
+    files: frozenset[str] = frozenset(),
+    many: frozenset[str] = frozenset(),
+) -> BodyT:
     """The body as `model`: JSON, or multipart, which brings the fields named in `files` as files.
+
+    Those that are also in `many` may come several times and are a list.
 
     Raises:
         UnsupportedMediaTypeException: neither JSON nor multipart, or multipart where there are no files.
@@ -51,7 +58,7 @@ async def read(request: Request, model: type[BodyT], files: frozenset[str] = fro
     if kind == b"multipart/form-data" and files:
         if options.get(b"charset", b"utf-8").lower() != b"utf-8":
             raise UnsupportedMediaTypeException("Multipart text must be UTF-8")
-        return _validate(model, await _read_multipart(request, files))
+        return _validate(model, await _read_multipart(request, files, many))
     if kind == b"application/json" or kind.endswith(b"+json"):
         body = await request.body()
         if len(body) > LARGE_BODY_BYTES:
@@ -60,7 +67,7 @@ async def read(request: Request, model: type[BodyT], files: frozenset[str] = fro
     raise UnsupportedMediaTypeException
 
 
-async def _read_multipart(request: Request, files: frozenset[str]) -> dict[str, Any]:
+async def _read_multipart(request: Request, files: frozenset[str], many: frozenset[str]) -> dict[str, Any]:
     parser = _InMemoryParser(
         request.headers,
         request.stream(),
@@ -77,12 +84,16 @@ async def _read_multipart(request: Request, files: frozenset[str]) -> dict[str, 
         for name, value in form.multi_items():
             if value == "" or (isinstance(value, UploadFile) and not value.filename and not value.size):
                 continue  # what a browser sends for a field that was left empty
-            if name in fields:
+            if name in fields and name not in many:
                 raise _wrong_field(name, "given twice")
             if isinstance(value, UploadFile):
                 if name not in files:
                     raise _wrong_field(name, "no file is expected here")
-                fields[name] = await value.read()
+                data = await value.read()
+                if name in many:
+                    fields.setdefault(name, []).append(data)
+                else:
+                    fields[name] = data
             elif name in files:
                 raise _wrong_field(name, f"send it as a file (curl -F {_shown(name)}=@photo.jpg)")
             else:
@@ -132,7 +143,12 @@ def _shown(name: str) -> str:
     return re.sub(r"[^\w.-]", "?", name[:64])
 
 
-def openapi(model: type[Body], files: frozenset[str] = frozenset()) -> dict[str, Any]:
+def openapi(
+    model: type[Body],
+    files: frozenset[str] = frozenset(),
+    many: frozenset[str] = frozenset(),
+    example: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """The request body of `model` for the OpenAPI document: as JSON, and with files as multipart."""
     schema = model.model_json_schema(mode="validation")
     definitions = schema.pop("$defs", {})
@@ -143,9 +159,14 @@ def openapi(model: type[Body], files: frozenset[str] = frozenset()) -> dict[str,
     }
     required = [name for name in schema.get("required", []) if name not in files]
     as_json = {**schema, "properties": properties, "required": required}
-    content = {"application/json": {"schema": as_json}}
+    content: dict[str, Any] = {"application/json": {"schema": as_json}}
+    if example is not None:
+        content["application/json"]["example"] = example
     if files:
-        uploads = {name: {"type": "string", "format": "binary"} for name in sorted(files)}
+        upload = {"type": "string", "format": "binary"}
+        uploads = {
+            name: {"type": "array", "items": upload} if name in many else upload for name in sorted(files)
+        }
         content["multipart/form-data"] = {"schema": {**as_json, "properties": {**uploads, **properties}}}
     return {"requestBody": {"required": True, "content": content}}
 

@@ -9,8 +9,8 @@ from pydantic_core import PydanticCustomError
 
 from app.api import limits
 from app.api.body import Body
-from app.domain import Caller, ImageInput, ImageSource, InlineImage, S3Image, UrlImage
-from app.errors import InvalidParameterException
+from app.domain import Caller, ImageInput, ImageSource, InlineImage, Role, S3Image, SupabaseImage, UrlImage
+from app.errors import AccessDeniedException, InvalidImageUrlException, InvalidParameterException
 from app.settings import Settings
 
 _DATA_URL = re.compile(r"data:[\w.+/-]*(?:;[\w.=-]+)*;base64,", re.ASCII)
@@ -37,38 +37,83 @@ Url: TypeAlias = Annotated[str, Field(max_length=4096, examples=["https://exampl
 S3Bucket: TypeAlias = Annotated[str, Field(min_length=3, max_length=255, pattern=r"^[0-9A-Za-z._-]+$")]
 S3Key: TypeAlias = Annotated[str, Field(min_length=1, max_length=1024)]
 
+SupabasePath: TypeAlias = Annotated[
+    str,
+    Field(
+        min_length=1, max_length=1024, examples=["membros/123.jpg"], description="In SUPABASE_STORAGE_BUCKET"
+    ),
+]
+
 UPLOADS = frozenset({"file", "image"})
+IMAGE_FIELDS = "image_base64, image_url, supabase_path or s3_bucket with s3_key"
+_S3_URL = re.compile(r"s3://([0-9A-Za-z._-]{3,255})/(.{1,1024})", re.DOTALL)
 
 
-class WithImage(Body):
+class NamedImage(Body):
+    """At most one of these names an image. `image_url` is http, https or `s3://bucket/key`; share links of
+    Google Drive and Dropbox will do."""
+
+    image_base64: Base64 | None = Field(default=None, repr=False)
+    image_url: Url | None = None
+    supabase_path: SupabasePath | None = None
+    s3_bucket: S3Bucket | None = None
+    s3_key: S3Key | None = None
+
+    def sources(self, caller: Caller) -> list[ImageSource]:
+        """Every image that the fields name."""
+        if (self.s3_bucket is None) != (self.s3_key is None):
+            raise InvalidParameterException("s3_bucket and s3_key go together", reason="InvalidImageFields")
+        found: list[ImageSource] = []
+        if self.image_base64 is not None:
+            found.append(InlineImage(self.image_base64))
+        if self.image_url is not None:
+            found.append(_linked(self.image_url, caller))
+        if self.supabase_path is not None:
+            found.append(SupabaseImage(caller.account_id, self.supabase_path.lstrip("/")))
+        if self.s3_bucket is not None and self.s3_key is not None:
+            found.append(S3Image(caller.account_id, self.s3_bucket, self.s3_key))
+        # What the service's own credentials can read is not for every user of an app.
+        if caller.role is Role.SELF and any(isinstance(image, S3Image | SupabaseImage) for image in found):
+            raise AccessDeniedException("App users send the photo itself, or its URL")
+        return found
+
+    def the_image(self, settings: Settings, caller: Caller) -> ImageInput:
+        """The one image; InvalidParameterException when there is none, or more than one."""
+        return required(_only(self.sources(caller), settings), IMAGE_FIELDS)
+
+
+class WithImage(NamedImage):
     """Exactly one of these names the image."""
 
     file: bytes | None = Field(default=None, repr=False)
     image: bytes | None = Field(default=None, repr=False)
-    image_base64: Base64 | None = Field(default=None, repr=False)
-    image_url: Url | None = None
-    s3_bucket: S3Bucket | None = None
-    s3_key: S3Key | None = None
+
+    def sources(self, caller: Caller) -> list[ImageSource]:
+        uploads = [InlineImage(data) for data in (self.file, self.image) if data is not None]
+        return uploads + super().sources(caller)
 
     def given_image(self, settings: Settings, caller: Caller) -> ImageInput | None:
         """The image, or None when the request names none."""
-        found = _sources((self.file, self.image, self.image_base64), self.image_url)
-        if (self.s3_bucket is None) != (self.s3_key is None):
-            raise InvalidParameterException("s3_bucket and s3_key go together", reason="InvalidImageFields")
-        if self.s3_bucket is not None and self.s3_key is not None:
-            found.append(S3Image(caller.account_id, self.s3_bucket, self.s3_key))
-        if len(found) > 1:
-            raise InvalidParameterException(
-                "The request names more than one image", reason="InvalidImageFields"
-            )
-        return limits.rest(found[0], settings) if found else None
+        return _only(self.sources(caller), settings)
 
     def required_image(self, settings: Settings, caller: Caller) -> ImageInput:
         """The image; InvalidParameterException when the request names none."""
-        return required(
-            self.given_image(settings, caller),
-            "file, image, image_base64, image_url or s3_bucket with s3_key",
-        )
+        return required(self.given_image(settings, caller), f"file, image, {IMAGE_FIELDS}")
+
+
+def image_of(asked: Body, name: str, settings: Settings, caller: Caller) -> ImageInput:
+    """One image of several: its upload is the field `name`, its other fields begin with `name_`.
+
+    Raises:
+        InvalidParameterException: there is none, or more than one.
+    """
+    others = {field: getattr(asked, f"{name}_{field}") for field in NamedImage.model_fields}
+    sources = NamedImage.model_construct(**others).sources(caller)
+    upload = getattr(asked, name)
+    if upload is not None:
+        sources.insert(0, InlineImage(upload))
+    fields = ", ".join([name, *(f"{name}_{field}" for field in NamedImage.model_fields)])
+    return required(_only(sources, settings), f"one of {fields}")
 
 
 def required(image: ImageInput | None, fields: str) -> ImageInput:
@@ -78,16 +123,16 @@ def required(image: ImageInput | None, fields: str) -> ImageInput:
     return image
 
 
-def one_of(inline: tuple[bytes | None, ...], url: str | None, settings: Settings) -> ImageInput | None:
-    """The image that exactly one of several fields holds, or None."""
-    found = _sources(inline, url)
+def _only(found: list[ImageSource], settings: Settings) -> ImageInput | None:
     if len(found) > 1:
         raise InvalidParameterException("The request names an image twice", reason="InvalidImageFields")
     return limits.rest(found[0], settings) if found else None
 
 
-def _sources(inline: tuple[bytes | None, ...], url: str | None) -> list[ImageSource]:
-    found: list[ImageSource] = [InlineImage(data) for data in inline if data is not None]
-    if url is not None:
-        found.append(UrlImage(url))
-    return found
+def _linked(url: str, caller: Caller) -> ImageSource:
+    if url.startswith("s3://"):
+        named = _S3_URL.fullmatch(url)
+        if named is None:
+            raise InvalidImageUrlException("An S3 link is s3://bucket/key", reason="ImageUrlInvalid")
+        return S3Image(caller.account_id, named[1], named[2])
+    return UrlImage(url)

@@ -1,6 +1,7 @@
 """What each door accepts as an image."""
 
 from app.domain import ImageFormat, ImageInput, ImageLimits, ImageSource, S3Image
+from app.images.limits import of_settings
 from app.settings import MIB, Settings
 
 # Rekognition: 5 MiB inline, 15 MB from S3, 80 x 80 px, JPEG and PNG.
@@ -8,7 +9,6 @@ REKOGNITION_INLINE_BYTES = 5 * MIB
 REKOGNITION_S3_BYTES = 15_000_000
 REKOGNITION_MIN_SIDE_PX = 80
 REKOGNITION_MAX_FACES = 100
-REST_MIN_SIDE_PX = 32
 
 
 def rekognition(source: ImageSource, settings: Settings) -> ImageInput:
@@ -25,10 +25,4 @@ def rekognition(source: ImageSource, settings: Settings) -> ImageInput:
 
 def rest(source: ImageSource, settings: Settings) -> ImageInput:
     """An image of the REST and member doors."""
-    limits = ImageLimits(
-        max_bytes=settings.max_image_bytes,
-        max_pixels=settings.max_image_pixels,
-        min_side_px=REST_MIN_SIDE_PX,
-        formats=frozenset(ImageFormat),
-    )
-    return ImageInput(source, limits)
+    return ImageInput(source, of_settings(settings))

@@ -1,162 +1,179 @@
-"""Member endpoints at the root, for FlutterFlow and curl. Answers are flat; thresholds are cosines."""
+"""Member endpoints at the root, for FlutterFlow and curl. Thresholds are cosines."""
 
-from typing import Annotated
-from uuid import UUID
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Path, Query, Request
 
-from app.api import body
-from app.api.access import Reader, ResourcesNow, Writer
+from app.api import body, paging
+from app.api import member_forms as forms
+from app.api.access import Reader, ResourcesNow, Self, Writer, confirm_self
 from app.api.aws.shapes import CollectionId
-from app.api.images import UPLOADS, Base64, Url, WithImage, one_of, required
-from app.service.members import DEFAULT_COLLECTION
+from app.api.images import UPLOADS, image_of
+from app.domain import ImageInput, Member
+from app.resources import Resources
+from app.service.members import DEFAULT_COLLECTION, IdentifiedFace, MemberMatch
 
 router = APIRouter(tags=["members"])
 
 InCollection = Annotated[CollectionId, Query(description="The collection that holds the members")]
-MemberId = Annotated[str, Field(examples=["123"], description="1 to 255 printable characters")]
-Cosine = Annotated[float, Field(ge=-1, le=1, examples=[0.35])]
-TopK = Annotated[int, Field(ge=1, le=100)]
-PAIR_UPLOADS = frozenset({"a", "b"})
+# Ids may hold slashes.
+InPath = Annotated[str, Path(min_length=1, max_length=1024, examples=["123"])]
+_IMAGE = {"image_url": "https://example.org/photo.jpg"}
+_ENROLL = {"member_id": "123", "supabase_path": "membros/123.jpg", "metadata": {"name": "Maria"}}
+_ENROLL_BODY = body.openapi(forms.Enroll, forms.ENROLL_UPLOADS, forms.MANY_UPLOADS, _ENROLL)
+_IDENTIFY_BODY = body.openapi(forms.Identify, UPLOADS, example={**_IMAGE, "threshold": "auto"})
+_VERIFY_BODY = body.openapi(forms.Verify, UPLOADS, example={**_IMAGE, "member_id": "123"})
+_COMPARE_BODY = body.openapi(
+    forms.Compare,
+    forms.PAIR_UPLOADS,
+    example={"a_supabase_path": "membros/123.jpg", "b_image_url": "https://example.org/photo.jpg"},
+)
 
 
-class Enroll(WithImage):
-    member_id: MemberId
-
-
-class Identify(WithImage):
-    top_k: TopK = 1
-    threshold: Cosine | None = None
-
-
-class Verify(WithImage):
-    member_id: MemberId
-    threshold: Cosine | None = None
-
-
-class Compare(body.Body):
-    a: bytes | None = Field(default=None, repr=False)
-    a_image_base64: Base64 | None = Field(default=None, repr=False)
-    a_image_url: Url | None = None
-    b: bytes | None = Field(default=None, repr=False)
-    b_image_base64: Base64 | None = Field(default=None, repr=False)
-    b_image_url: Url | None = None
-    threshold: Cosine | None = None
-
-
-class Enrolled(BaseModel):
-    enrolled: bool
-    created: bool = Field(description="Whether the member is new")
-    face_created: bool = Field(description="False when this photo was enrolled before")
-    member_id: str
-    user_id: str = Field(description="The member's UserId for Rekognition clients")
-    face_id: UUID
-    image_id: UUID
-    face_count: int
-    collection_id: str
-
-
-class IdentifiedMember(BaseModel):
-    member_id: str
-    similarity: float
-    cosine: float
-
-
-class Identified(BaseModel):
-    identified: bool
-    member_id: str | None = Field(description="The best match, or null")
-    similarity: float
-    cosine: float | None
-    threshold: float
-    matches: list[IdentifiedMember]
-
-
-class Verified(BaseModel):
-    verified: bool
-    member_id: str
-    similarity: float
-    cosine: float | None
-    threshold: float
-
-
-class Compared(BaseModel):
-    match: bool
-    similarity: float
-    cosine: float
-    threshold: float
-
-
-@router.post("/enroll", operation_id="EnrollFace", openapi_extra=body.openapi(Enroll, UPLOADS))
-@router.post("/enroll/file", operation_id="EnrollFaceFile", openapi_extra=body.openapi(Enroll, UPLOADS))
+@router.post("/enroll", operation_id="EnrollFace", openapi_extra=_ENROLL_BODY)
+@router.post("/enroll/file", operation_id="EnrollFaceFile", openapi_extra=_ENROLL_BODY)
 async def enroll(
-    request: Request,
-    resources: ResourcesNow,
-    caller: Writer,
-    collection: InCollection = DEFAULT_COLLECTION,
-) -> Enrolled:
-    """Add the largest face of an image to a member; a new id makes a new member."""
-    asked = await body.read(request, Enroll, UPLOADS)
-    image = asked.required_image(resources.settings, caller)
-    done = await resources.members.enroll(caller, collection, asked.member_id, image)
-    return Enrolled(
+    request: Request, resources: ResourcesNow, caller: Writer, collection: InCollection = DEFAULT_COLLECTION
+) -> forms.Enrolled:
+    """Add the largest face of each image to a member; a new id makes a new member."""
+    asked = await body.read(request, forms.Enroll, forms.ENROLL_UPLOADS, forms.MANY_UPLOADS)
+    done = await resources.members.enroll(
+        caller,
+        collection,
+        asked.member_id,
+        asked.every_image(resources.settings, caller),
+        metadata=asked.metadata,
+        replace=asked.mode == "replace",
+        subject=asked.subject,
+    )
+    first = done.enrolled[0].face
+    return forms.Enrolled(
         enrolled=True,
         created=done.created,
-        face_created=done.face_created,
+        face_created=any(item.created for item in done.enrolled),
         member_id=done.user.original,
         user_id=done.user.safe,
-        face_id=done.face.face_id,
-        image_id=done.face.image_id,
+        face_id=first.face_id,
+        image_id=first.image_id,
         face_count=done.faces,
         collection_id=collection,
-    )
-
-
-@router.post("/identify", operation_id="IdentifyFace", openapi_extra=body.openapi(Identify, UPLOADS))
-async def identify(
-    request: Request,
-    resources: ResourcesNow,
-    caller: Reader,
-    collection: InCollection = DEFAULT_COLLECTION,
-) -> Identified:
-    """Who the largest face of an image is: the `top_k` members at or above the threshold."""
-    asked = await body.read(request, Identify, UPLOADS)
-    threshold = _threshold(asked.threshold, resources)
-    image = asked.required_image(resources.settings, caller)
-    found = await resources.members.identify(
-        caller, collection, image, min_cosine=threshold, limit=asked.top_k
-    )
-    best = found.matches[0] if found.matches else None
-    return Identified(
-        identified=best is not None,
-        member_id=best.member_id if best else None,
-        similarity=best.similarity if best else 0.0,
-        cosine=best.cosine if best else None,
-        threshold=threshold,
-        matches=[
-            IdentifiedMember(
-                member_id=match.member_id,
-                similarity=match.similarity,
-                cosine=match.cosine,
-            )
-            for match in found.matches
+        faces=[
+            forms.EnrolledFace(face_id=item.face.face_id, image_id=item.face.image_id, created=item.created)
+            for item in done.enrolled
         ],
     )
 
 
-@router.post("/verify", operation_id="VerifyFace", openapi_extra=body.openapi(Verify, UPLOADS))
-async def verify(
-    request: Request,
+@router.get("/members", operation_id="ListMembers")
+async def list_members(
     resources: ResourcesNow,
     caller: Reader,
     collection: InCollection = DEFAULT_COLLECTION,
-) -> Verified:
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    next_token: Annotated[str | None, Query(max_length=255)] = None,
+) -> forms.MemberList:
+    """Members in the order of their user ids."""
+    listing = paging.members_in(resources.paging_secret, caller.account_id, collection)
+    page = await resources.members.page(caller, collection, listing.key(next_token), limit)
+    return forms.MemberList(
+        count=len(page.items),
+        members=[forms.MemberSummary(**_summary(member)) for member in page.items],
+        next_token=listing.token(page.last_key),
+    )
+
+
+@router.get("/members/{member_id:path}", operation_id="GetMember")
+async def get_member(
+    member_id: InPath, resources: ResourcesNow, caller: Self, collection: InCollection = DEFAULT_COLLECTION
+) -> forms.MemberDetail:
+    """A member with their faces."""
+    await confirm_self(resources, caller, collection, member_id)
+    member, faces = await resources.members.get(caller, collection, member_id)
+    return forms.MemberDetail(
+        **_summary(member),
+        faces=[
+            forms.MemberFace(
+                face_id=face.face_id,
+                image_id=face.image_id,
+                confidence=face.confidence,
+                stored_photo=face.photo is not None,
+            )
+            for face in faces
+        ],
+    )
+
+
+@router.patch(
+    "/members/{member_id:path}",
+    operation_id="UpdateMember",
+    openapi_extra=body.openapi(forms.Update, example={"metadata": {"name": "Maria", "old_key": None}}),
+)
+async def update_member(
+    request: Request,
+    member_id: InPath,
+    resources: ResourcesNow,
+    caller: Writer,
+    collection: InCollection = DEFAULT_COLLECTION,
+) -> forms.MemberSummary:
+    """Change a member's metadata, or the app user who is this member."""
+    asked = await body.read(request, forms.Update)
+    member = await resources.members.update(
+        caller, collection, member_id, metadata=asked.metadata or {}, subject=asked.subject
+    )
+    return forms.MemberSummary(**_summary(member))
+
+
+@router.delete("/members/{member_id:path}", operation_id="DeleteMember")
+async def delete_member(
+    member_id: InPath, resources: ResourcesNow, caller: Self, collection: InCollection = DEFAULT_COLLECTION
+) -> forms.Erased:
+    """Erase a member with every face, vector and photo reference."""
+    await confirm_self(resources, caller, collection, member_id)
+    gone = await resources.members.erase(caller, collection, member_id)
+    return forms.Erased(deleted=True, member_id=member_id, faces_deleted=gone)
+
+
+@router.post("/identify", operation_id="IdentifyFace", openapi_extra=_IDENTIFY_BODY)
+async def identify(
+    request: Request, resources: ResourcesNow, caller: Reader, collection: InCollection = DEFAULT_COLLECTION
+) -> forms.Identified:
+    """Who is in an image: the `top_k` members at or above the threshold, of the largest face or of all."""
+    asked = await body.read(request, forms.Identify, UPLOADS)
+    automatic = asked.threshold == "auto"
+    fixed = asked.threshold if isinstance(asked.threshold, float) else None
+    found = await resources.members.identify(
+        caller,
+        collection,
+        asked.required_image(resources.settings, caller),
+        min_cosine=None if automatic else _threshold(fixed, resources),
+        limit=asked.top_k,
+        every_face=asked.faces == "all",
+    )
+    faces = [_identified(face) for face in found.faces]
+    return forms.Identified(
+        identified=faces[0].identified,
+        member_id=faces[0].member_id,
+        similarity=faces[0].similarity,
+        cosine=faces[0].cosine,
+        threshold=found.threshold,
+        threshold_mode="auto" if automatic else "fixed",
+        face_count=len(faces),
+        matches=faces[0].matches,
+        faces=faces if asked.faces == "all" else [],
+    )
+
+
+@router.post("/verify", operation_id="VerifyFace", openapi_extra=_VERIFY_BODY)
+async def verify(
+    request: Request, resources: ResourcesNow, caller: Self, collection: InCollection = DEFAULT_COLLECTION
+) -> forms.Verified:
     """Whether the largest face of an image is this member."""
-    asked = await body.read(request, Verify, UPLOADS)
+    asked = await body.read(request, forms.Verify, UPLOADS)
+    await confirm_self(resources, caller, collection, asked.member_id)
     threshold = _threshold(asked.threshold, resources)
-    image = asked.required_image(resources.settings, caller)
+    image: ImageInput = asked.required_image(resources.settings, caller)
     verdict = await resources.members.verify(caller, collection, asked.member_id, image, min_cosine=threshold)
-    return Verified(
+    return forms.Verified(
         verified=verdict.verified,
         member_id=asked.member_id,
         similarity=verdict.similarity,
@@ -165,20 +182,51 @@ async def verify(
     )
 
 
-@router.post("/compare", operation_id="CompareFaces", openapi_extra=body.openapi(Compare, PAIR_UPLOADS))
-async def compare(request: Request, resources: ResourcesNow, _: Reader) -> Compared:
+@router.post("/compare", operation_id="CompareFaces", openapi_extra=_COMPARE_BODY)
+async def compare(request: Request, resources: ResourcesNow, caller: Reader) -> forms.Compared:
     """Whether the largest faces of two images are the same person; nothing is stored."""
-    asked = await body.read(request, Compare, PAIR_UPLOADS)
+    asked = await body.read(request, forms.Compare, forms.PAIR_UPLOADS)
     threshold = _threshold(asked.threshold, resources)
     settings = resources.settings
-    one = one_of((asked.a, asked.a_image_base64), asked.a_image_url, settings)
-    other = one_of((asked.b, asked.b_image_base64), asked.b_image_url, settings)
     cosine, similarity = await resources.members.compare(
-        required(one, "a, a_image_base64 or a_image_url"),
-        required(other, "b, b_image_base64 or b_image_url"),
+        image_of(asked, "a", settings, caller), image_of(asked, "b", settings, caller)
     )
-    return Compared(match=cosine >= threshold, similarity=similarity, cosine=cosine, threshold=threshold)
+    return forms.Compared(
+        match=cosine >= threshold, similarity=similarity, cosine=cosine, threshold=threshold
+    )
 
 
-def _threshold(asked: float | None, resources: ResourcesNow) -> float:
+def _threshold(asked: float | None, resources: Resources) -> float:
     return resources.settings.face_recognition_threshold if asked is None else asked
+
+
+def _summary(member: Member) -> dict[str, Any]:
+    return {
+        "member_id": member.member_id,
+        "user_id": member.user_id,
+        "face_count": member.faces,
+        "created_at": member.created_at,
+        "metadata": member.metadata,
+    }
+
+
+def _identified(found: IdentifiedFace) -> forms.IdentifiedFace:
+    best = found.matches[0] if found.matches else None
+    box = found.face.box
+    return forms.IdentifiedFace(
+        identified=best is not None,
+        member_id=best.member_id if best else None,
+        similarity=best.similarity if best else 0.0,
+        cosine=best.cosine if best else None,
+        box=forms.FaceBox(left=box.left, top=box.top, width=box.width, height=box.height),
+        matches=[_match(match) for match in found.matches],
+    )
+
+
+def _match(match: MemberMatch) -> forms.IdentifiedMember:
+    return forms.IdentifiedMember(
+        member_id=match.member_id,
+        similarity=match.similarity,
+        cosine=match.cosine,
+        metadata=dict(match.metadata),
+    )

@@ -88,5 +88,9 @@ def faces_in(secret: bytes, account_id: str, collection_id: str) -> Listing:
     return Listing(secret, account_id, f"faces of {collection_id}")
 
 
+def members_in(secret: bytes, account_id: str, collection_id: str) -> Listing:
+    return Listing(secret, account_id, f"members of {collection_id}")
+
+
 def users_in(secret: bytes, account_id: str, collection_id: str) -> Listing:
     return Listing(secret, account_id, f"users of {collection_id}")

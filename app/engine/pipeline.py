@@ -8,7 +8,7 @@ from pathlib import Path
 
 from app.domain import Box, Detail, Details, Embed, Face, Look, Pixels, QualityLevel
 from app.engine import landmarks
-from app.engine.attributes import eyes_open, mouth_open, quality_of
+from app.engine.attributes import confidence_of, eyes_open, mouth_open, quality_of
 from app.engine.detector import Detection, Detector
 from app.engine.embedder import Embedder
 from app.engine.genderage import GenderAge
@@ -94,7 +94,7 @@ def _face(image: Pixels, detection: Detection) -> Face:
     box = Box(left / width, top / height, (right - left) / width, (bottom - top) / height)
     return Face(
         box=box,
-        confidence=100 * detection.score,
+        confidence=confidence_of(detection.score),
         landmarks=landmarks.five(detection.points, width, height),
         pose=pose_of_five(detection.points),
         quality=quality_of(image, box),

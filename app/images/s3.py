@@ -2,10 +2,9 @@
 
 import asyncio
 import logging
-import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import boto3
@@ -19,6 +18,7 @@ from app.errors import (
     ServiceUnavailableError,
     ThrottlingException,
 )
+from app.images.places import AllowedPlaces
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,32 +27,22 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_PENDING = 64
-_WITH_ACCOUNT = re.compile(r"\d{12}:")
 _THREADS = 16
 _UNAVAILABLE = {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout"}
 
 
-class AllowedPlaces:
-    """The buckets and prefixes that may be read; entries are `bucket` or `bucket/prefix`.
-
-    An entry is for the default account, or for the one that stands before it: `123456789012:bucket`. A
-    prefix is the beginning of a key: `photos/` is a folder, `photos` also allows `photos-2025`.
-    """
-
-    def __init__(self, rules: Sequence[str], default_account: str) -> None:
-        self._rules = []
-        for rule in rules:
-            account, found, place = rule.partition(":") if _WITH_ACCOUNT.match(rule) else ("", "", rule)
-            bucket, _, prefix = place.partition("/")
-            self._rules.append((account if found else default_account, bucket, prefix))
-
-    def allow(self, image: S3Image) -> bool:
-        if any(part in (".", "..") for part in image.key.split("/")):
-            return False  # some S3 servers keep objects as files and would walk up
-        return any(
-            (image.account_id, image.bucket) == (account, bucket) and image.key.startswith(prefix)
-            for account, bucket, prefix in self._rules
-        )
+@contextmanager
+def _as_service_errors() -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") in _UNAVAILABLE:
+            raise ServiceUnavailableError("The photo storage is temporarily unavailable") from error
+        raise InvalidS3ObjectException from error
+    except ParamValidationError as error:
+        raise InvalidS3ObjectException from error
+    except BotoCoreError as error:
+        raise ServiceUnavailableError("The photo storage can't be reached") from error
 
 
 class S3Reader:
@@ -76,7 +66,7 @@ class S3Reader:
             ImageTooLargeException: more than `max_bytes`.
             ServiceUnavailableError: the storage fails or does not answer.
         """
-        if not self._allowed.allow(image):
+        if not self._allowed.allow(image.account_id, image.bucket, image.key):
             log.info("an S3 object was refused: S3_ALLOWED does not name its place")
             raise InvalidS3ObjectException
         if self._pending >= MAX_PENDING:
@@ -88,8 +78,34 @@ class S3Reader:
         finally:
             self._pending -= 1
 
+    async def keys(self, account_id: str, bucket: str, prefix: str) -> AsyncIterator[str]:
+        """The keys of all objects that begin with a prefix.
+
+        Raises:
+            InvalidS3ObjectException, ServiceUnavailableError: as fetching does.
+        """
+        self.confirm_listable(account_id, bucket, prefix)
+        loop = asyncio.get_running_loop()
+        last, more = "", True
+        while more:
+            found, more = await loop.run_in_executor(self._executor, self._list, bucket, prefix, last)
+            for last in found:
+                yield last
+
+    def confirm_listable(self, account_id: str, bucket: str, prefix: str) -> None:
+        """InvalidS3ObjectException unless an account may read all that begins with a prefix."""
+        if not self._allowed.allow(account_id, bucket, prefix):
+            raise InvalidS3ObjectException
+
+    def _list(self, bucket: str, prefix: str, after: str) -> tuple[list[str], bool]:
+        """The next keys, and whether there may be more."""
+        with _as_service_errors():
+            page = self._connect().list_objects_v2(Bucket=bucket, Prefix=prefix, StartAfter=after)
+            keys = [entry["Key"] for entry in page.get("Contents", [])]
+            return keys, bool(keys) and page["IsTruncated"]
+
     def _read(self, image: S3Image, max_bytes: int) -> bytes:
-        try:
+        with _as_service_errors():
             client = self._connect()
             if image.version is None:
                 found = client.get_object(Bucket=image.bucket, Key=image.key)
@@ -102,14 +118,6 @@ class S3Reader:
             if len(data) > max_bytes:
                 raise ImageTooLargeException
             return data
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code") in _UNAVAILABLE:
-                raise ServiceUnavailableError("The photo storage is temporarily unavailable") from error
-            raise InvalidS3ObjectException from error
-        except ParamValidationError as error:
-            raise InvalidS3ObjectException from error
-        except BotoCoreError as error:
-            raise ServiceUnavailableError("The photo storage can't be reached") from error
 
     def _connect(self) -> "S3Client":
         if self._client is None:

@@ -1,14 +1,16 @@
 """Photos by URL, from public addresses only.
 
 A name is resolved once, every address it has must be public, and the connection goes to the address
-that was checked, with the original Host header and server name. Each redirect is checked again.
+that was checked, with the original Host header and server name. Each redirect is checked again, also
+against the list of allowed hosts where there is one.
 No proxy and no credential of the environment is used.
 """
 
 import asyncio
+import re
 import socket
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -29,12 +31,15 @@ _NEVER = (
     IPv4Network("192.0.0.0/24"),
     IPv4Network("100.64.0.0/10"),
     IPv4Network("198.18.0.0/15"),
+    IPv4Network("192.88.99.0/24"),
     IPv6Network("3fff::/20"),
     IPv6Network("2001::/23"),
     IPv6Network("64:ff9b:1::/48"),
     IPv6Network("5f00::/16"),
 )
 _PUBLIC_PORTS = (80, 443)
+# Stricter than httpx, which lets through what no name holds, such as percent signs and backslashes.
+_HOST_NAME = re.compile(r"([a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?")
 _DNS_THREADS = 16
 MAX_PENDING = 64
 _USER_AGENT = b"svc-face-recon"
@@ -117,11 +122,17 @@ class UrlFetcher:
         timeout_s: for the whole fetch, redirects included.
         allowed: networks that are allowed although they are not public.
         enabled: False refuses every URL.
+        hosts: the only hosts that are allowed, `*.` before a name for all below it; empty for any. In
+            lower case, IDNA and without a dot at the end, as the settings hold them.
     """
 
-    def __init__(self, *, timeout_s: float, allowed: Sequence[Network], enabled: bool) -> None:
+    def __init__(
+        self, *, timeout_s: float, allowed: Sequence[Network], enabled: bool, hosts: Collection[str] = ()
+    ) -> None:
         self._timeout_s = timeout_s
         self._enabled = enabled
+        self._hosts = frozenset(host for host in hosts if not host.startswith("*."))
+        self._parents = tuple(host.removeprefix("*") for host in hosts if host.startswith("*."))
         self._pending = 0
         self._backend = _CheckedBackend(allowed)
         self._pool = httpcore.AsyncConnectionPool(
@@ -135,7 +146,7 @@ class UrlFetcher:
         """The body that a URL leads to.
 
         Raises:
-            InvalidImageUrlException: not http(s), not public, unreachable, or no 200 at its end.
+            InvalidImageUrlException: not http(s), not allowed, unreachable, or no 200 at its end.
             ImageTooLargeException: more than `max_bytes`.
             ThrottlingException: too many fetches are under way.
         """
@@ -185,24 +196,38 @@ class UrlFetcher:
                 ) from error
         raise InvalidImageUrlException("The image URL redirects too often", reason="ImageUrlRedirects")
 
-    @staticmethod
-    def _check(url: str) -> httpx.URL:
+    def _check(self, url: str) -> httpx.URL:
         try:
             target = httpx.URL(url)
-            valid = bool(target.raw_host) and 0 < (target.port or 80) < 65_536
+            host = target.raw_host.decode("ascii")
         except (httpx.InvalidURL, ValueError) as error:
             raise _invalid() from error
-        if not valid:
+        if not _is_host(host) or not (target.port is None or 0 < target.port < 65_536):
             raise _invalid()
         if target.scheme not in _SCHEMES:
             raise InvalidImageUrlException("The image URL must be http or https", reason="ImageUrlInvalid")
         if target.userinfo:
             raise InvalidImageUrlException("The image URL must hold no password", reason="ImageUrlInvalid")
+        if not self._is_listed(host.removesuffix(".")):
+            raise InvalidImageUrlException(
+                "The image URL's host is not one of the allowed hosts", reason="ImageUrlNotAllowed"
+            )
         return target
+
+    def _is_listed(self, host: str) -> bool:
+        if not self._hosts and not self._parents:
+            return True
+        return host in self._hosts or host.endswith(self._parents)
 
     async def aclose(self) -> None:
         await self._pool.aclose()
         self._backend.close()
+
+
+def _is_host(host: str) -> bool:
+    if ":" in host:  # an IPv6 address, which httpx has parsed; zones are of this machine
+        return "%" not in host
+    return _HOST_NAME.fullmatch(host) is not None
 
 
 def _joined(base: httpx.URL, location: str) -> str:

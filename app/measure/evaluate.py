@@ -17,6 +17,7 @@ from app.measure import (
     degraded,
     detection,
     fit,
+    open_set,
     pairs_http,
     users,
     verification,
@@ -93,6 +94,10 @@ def _verification(engine: LocalEngine, data: Path, *, fit_curve: bool) -> dict[s
         pack = engine.pipeline.pack
         path = fit.write(pack, knots, f"lfw-dev, {tail.total} impostor pairs, without {LABEL_ERRORS.name}")
         print(f"similarity curve written to {path}")
+    searched = open_set.open_set_points(
+        gallery.vectors, gallery.people, open_set.rules(SimilarityCurve.of(engine.pipeline.pack))
+    )
+    _print_open_set(searched)
     return {
         "photos": len(gallery.names),
         "without_face": gallery.without_face,
@@ -100,7 +105,23 @@ def _verification(engine: LocalEngine, data: Path, *, fit_curve: bool) -> dict[s
         "genuine_pairs": len(genuine.cosines),
         "operating_points": [asdict(point) for point in points],
         "users": [asdict(at) for at in by_user],
+        "open_set": [asdict(at) for at in searched],
     }
+
+
+def _print_open_set(points: Sequence[open_set.OpenSetPoint]) -> None:
+    print("open set: members, faces a member, rule, cosine; FNIR % (95 %), missed + wrong of probes, people;")
+    print("  FPIR % (95 %), false hits of strangers' probes, people ever hit of people")
+    for at in points:
+        print(
+            f"{at.members:5} {at.faces:4.1f} {at.rule:>10} {at.cosine:.4f}  {_percent(at.fnir)} "
+            f"{at.missed} + {at.wrong} of {at.mated}, {at.mated_people};  {_percent(at.fpir)} "
+            f"{at.false_hits} of {at.strangers}, {at.false_hit_people} of {at.stranger_people}"
+        )
+
+
+def _percent(share: verification.Interval) -> str:
+    return f"{100 * share.value:.2f} ({100 * share.low:.2f}-{100 * share.high:.2f})"
 
 
 def _embed(engine: LocalEngine, photos: Sequence[LabelledPhoto]) -> Gallery:

@@ -1,30 +1,65 @@
 """Rules of members: people with an id of their own. A member is a user of a collection."""
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 
-from app.domain import Caller, Face, ImageInput, PublicId, StoredFace
-from app.errors import ResourceNotFoundException, ServiceQuotaExceededException
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.domain import (
+    Caller,
+    Embed,
+    Face,
+    ImageInput,
+    Look,
+    Member,
+    Page,
+    PublicId,
+    StoredFace,
+    Vector,
+)
+from app.engine.similarity import SimilarityCurve
+from app.errors import (
+    InvalidParameterException,
+    NoFaceFound,
+    ResourceNotFoundException,
+    ServiceError,
+    ServiceQuotaExceededException,
+)
+from app.service.analysis import Analyser, Analysis
 from app.service.collections import Collections
-from app.service.ids import EXTERNAL_IMAGE_ID_MAX, USER_ID_MAX, public_id
-from app.service.recognition import SAME_FACE_IOU, Recognition, cosine_of, embedding_of
+from app.service.ids import USER_ID_MAX, public_id
+from app.service.photos import reference_of
+from app.service.recognition import MOST_FACES, SAME_FACE_IOU, cosine_of, embedding_of, largest_of
 from app.service.users import MAX_FACES_A_USER
 from app.store import collections as collection_store
 from app.store import faces as face_store
+from app.store import index_jobs
 from app.store import users as user_store
 from app.store.database import Database
 
 DEFAULT_COLLECTION = "members"
+# Characters of JSON.
+MAX_METADATA = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolledFace:
+    """`created`: the photo was not enrolled before."""
+
+    face: StoredFace
+    created: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """`created`: the member is new. `face_created`: the photo was not enrolled before."""
+    """`created`: the member is new. `enrolled` are the faces of the photos, `faces` all the member has."""
 
     user: PublicId
-    face: StoredFace
     created: bool
-    face_created: bool
+    enrolled: tuple[EnrolledFace, ...]
     faces: int
 
 
@@ -32,14 +67,23 @@ class Enrolment:
 class MemberMatch:
     member_id: str
     user_id: str
+    metadata: Mapping[str, Any]
     cosine: float
     similarity: float
 
 
 @dataclass(frozen=True, slots=True)
-class Identification:
-    searched: Face
+class IdentifiedFace:
+    face: Face
     matches: tuple[MemberMatch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Identification:
+    """The faces that were looked up, largest first, and the cosine that they had to reach."""
+
+    threshold: float
+    faces: tuple[IdentifiedFace, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,63 +96,154 @@ class Verdict:
 
 
 class Members:
-    """Enrolling, identifying and verifying members. Thresholds are cosines, -1..1."""
+    """Enrolling, identifying and verifying members. Thresholds are cosines, -1..1.
 
-    def __init__(self, database: Database, collections: Collections, recognition: Recognition) -> None:
+    Args:
+        fpir_target: the expected share of strangers that an automatic threshold lets through, 0..1.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        collections: Collections,
+        analyser: Analyser,
+        curve: SimilarityCurve,
+        fpir_target: float,
+    ) -> None:
         self._database = database
         self._collections = collections
-        self._recognition = recognition
+        self._analyser = analyser
+        self._curve = curve
+        self._fpir_target = fpir_target
 
     async def enroll(
         self,
         caller: Caller,
         collection_id: str,
         member_id: str,
-        image: ImageInput,
+        images: Sequence[ImageInput],
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        replace: bool = False,
+        subject: str | None = None,
     ) -> Enrolment:
-        """Add the largest face of an image to a member, who is created when new.
+        """Add the largest face of each image to a member, who is created when new.
 
         The collection `members` is made at its first use, any other must exist. The same image again
-        changes nothing.
+        changes nothing. With `replace` the member keeps no other face. `metadata` is merged into the
+        member's own, and `subject` is the app user who is the member. All of it happens, or nothing.
 
         Raises:
-            NoFaceFound: the image has no face; nothing is stored.
-            ServiceQuotaExceededException: the member has 100 faces.
+            NoFaceFound: an image has no face.
+            ServiceQuotaExceededException: the member would have more than 100 faces.
         """
         user = public_id(member_id, "member_id", USER_ID_MAX)
-        label = public_id(member_id, "member_id", EXTERNAL_IMAGE_ID_MAX)
         self._collections.confirm_visible(caller, collection_id)
         if collection_id != DEFAULT_COLLECTION:
             await self._collections.confirm_searchable(caller, collection_id)
-        face, found = await self._recognition.largest_face(image)
+        found = [await self._largest(image, number) for number, image in enumerate(images, 1)]
+        place = (caller.account_id, collection_id)
         async with self._database.session() as session:
             if collection_id == DEFAULT_COLLECTION:
-                await collection_store.create(
-                    session, caller.account_id, collection_id, self._collections.face_model_version
-                )
+                await collection_store.create(session, *place, self._collections.face_model_version)
             await self._collections.require_searchable(session, caller, collection_id, keep=True)
-            created = await user_store.ensure(session, caller.account_id, collection_id, user)
-            place = (caller.account_id, collection_id, found.image_id, label.safe)
-            await face_store.lock_image(session, *place)
-            known = [
-                stored
-                for stored in await face_store.of_image(session, *place)
-                if stored.user_id == user.safe and stored.box.iou(face.box) >= SAME_FACE_IOU
-            ]
-            count = await face_store.count_of_user(session, caller.account_id, collection_id, user.safe)
-            if known:
-                return Enrolment(user, known[0], created, face_created=False, faces=count)
-            if count >= MAX_FACES_A_USER:
+            created = await user_store.ensure(session, *place, user)
+            enrolled = []
+            for image, (face, analysis) in zip(images, found, strict=True):
+                known = await self._known(session, place, user, face, analysis)
+                new = StoredFace(
+                    uuid4(),
+                    analysis.image_id,
+                    user,
+                    user.safe,
+                    face.box,
+                    face.confidence,
+                    reference_of(image.source),
+                )
+                if known is None:
+                    await face_store.add(session, *place, [face_store.NewFace(new, embedding_of(face))])
+                enrolled.append(EnrolledFace(known or new, created=known is None))
+            if replace:
+                kept = [item.face.face_id for item in enrolled]
+                await face_store.erase_of_user(session, *place, user.safe, keep=kept)
+            count = await face_store.count_of_user(session, *place, user.safe)
+            if count > MAX_FACES_A_USER:
                 raise ServiceQuotaExceededException(f"A member has at most {MAX_FACES_A_USER} faces")
-            stored = StoredFace(uuid4(), found.image_id, label, user.safe, face.box, face.confidence)
-            await face_store.add(
-                session,
-                caller.account_id,
-                collection_id,
-                [face_store.NewFace(stored, embedding_of(face))],
+            if metadata:
+                await self._merge(session, place, user, metadata)
+            if subject is not None:
+                await user_store.bind(session, *place, user.safe, subject)
+            await user_store.refresh_vector(session, *place, user.safe)
+        return Enrolment(user, created, tuple(enrolled), count)
+
+    async def page(self, caller: Caller, collection_id: str, after: str | None, limit: int) -> Page[Member]:
+        """Members in the order of their user ids; none of the default collection before its first use."""
+        if await self._is_unused_default(caller, collection_id, searchable=False):
+            return Page((), None)
+        async with self._database.session() as session:
+            return await user_store.members(session, caller.account_id, collection_id, after, limit)
+
+    async def get(
+        self, caller: Caller, collection_id: str, member_id: str
+    ) -> tuple[Member, Sequence[StoredFace]]:
+        """A member and their faces; ResourceNotFoundException when there is none."""
+        user = await self._named(caller, collection_id, member_id)
+        place = (caller.account_id, collection_id)
+        async with self._database.session() as session:
+            found = await user_store.member(session, *place, user.safe)
+            if found is None:
+                raise _unknown(member_id)
+            faces = await face_store.page(
+                session, *place, after=None, limit=MAX_FACES_A_USER, user_id=user.safe
             )
-            await user_store.refresh_vector(session, caller.account_id, collection_id, user.safe)
-        return Enrolment(user, stored, created, face_created=True, faces=count + 1)
+            return found, faces.items
+
+    async def update(
+        self,
+        caller: Caller,
+        collection_id: str,
+        member_id: str,
+        *,
+        metadata: Mapping[str, Any],
+        subject: str | None = None,
+    ) -> Member:
+        """Merge metadata into a member's own: a key with null is removed (RFC 7396).
+
+        `subject` binds the member to an app user; an empty one unbinds.
+
+        Raises:
+            ConflictException: the app user is another member.
+        """
+        user = await self._named(caller, collection_id, member_id)
+        place = (caller.account_id, collection_id)
+        async with self._database.session() as session:
+            await self._merge(session, place, user, metadata)
+            if subject is not None:
+                await user_store.bind(session, *place, user.safe, subject or None)
+            found = await user_store.member(session, *place, user.safe)
+            if found is None:
+                raise _unknown(member_id)
+            return found
+
+    async def erase(self, caller: Caller, collection_id: str, member_id: str) -> int:
+        """Delete a member with every face, vector and photo reference; returns how many faces went."""
+        user = await self._named(caller, collection_id, member_id)
+        place = (caller.account_id, collection_id)
+        async with self._database.session() as session:
+            await user_store.require(session, *place, user.safe, lock=True)
+            faces = await face_store.erase_of_user(session, *place, user.safe)
+            await user_store.remove(session, *place, user.safe)
+            await index_jobs.forget_user(session, *place, user.safe)
+        return faces
+
+    async def is_subject(self, caller: Caller, collection_id: str, member_id: str) -> bool:
+        """Whether a member is the app user who asks."""
+        if caller.subject is None or not caller.sees(collection_id):
+            return False
+        user = public_id(member_id, "member_id", USER_ID_MAX)
+        async with self._database.session() as session:
+            bound = await user_store.subject_of(session, caller.account_id, collection_id, user.safe)
+        return bound == caller.subject
 
     async def identify(
         self,
@@ -116,35 +251,39 @@ class Members:
         collection_id: str,
         image: ImageInput,
         *,
-        min_cosine: float,
+        min_cosine: float | None,
         limit: int,
+        every_face: bool = False,
     ) -> Identification:
-        """The members most like the largest face of an image, each by the mean of their faces.
+        """The members most like the largest face of an image, or like each of its faces.
+
+        A member is searched by the mean of their faces. Without `min_cosine` the threshold is the one at
+        which a stranger is expected to be taken for any of the members with the target's probability.
 
         Raises:
             NoFaceFound: the image has no face.
         """
         empty = await self._is_unused_default(caller, collection_id)
-        face, _ = await self._recognition.largest_face(image)
-        if empty:
-            return Identification(face, ())
+        look = Look(Embed.ALL if every_face else Embed.LARGEST, MOST_FACES)
+        analysis = await self._analyser.analyse(image, look)
+        faces = [face for face in analysis.faces if face.embedding is not None]
+        if not faces:
+            raise NoFaceFound
+        place = (caller.account_id, collection_id)
         async with self._database.session() as session:
-            place = (caller.account_id, collection_id)
-            found = await user_store.nearest(
-                session, *place, embedding_of(face), min_cosine=min_cosine, limit=limit
-            )
-        return Identification(
-            face,
-            tuple(
-                MemberMatch(
-                    match.member_id,
-                    match.user_id,
-                    match.cosine,
-                    self._recognition.similarity(match.cosine),
+            if min_cosine is None:
+                count = 0 if empty else await user_store.count_with_faces(session, *place)
+                min_cosine = self._curve.cosine_for_fpir(count, self._fpir_target)
+            found = [
+                IdentifiedFace(
+                    face,
+                    ()
+                    if empty
+                    else await self._nearest(session, place, embedding_of(face), min_cosine, limit),
                 )
-                for match in found
-            ),
-        )
+                for face in faces
+            ]
+        return Identification(min_cosine, tuple(found))
 
     async def verify(
         self,
@@ -161,15 +300,9 @@ class Members:
             ResourceNotFoundException: no such member.
             NoFaceFound: the image has no face.
         """
-        user = public_id(member_id, "member_id", USER_ID_MAX)
+        user = await self._named(caller, collection_id, member_id, searchable=True)
         place = (caller.account_id, collection_id)
-        unknown = ResourceNotFoundException(f"The member id: {member_id} does not exist")
-        if await self._is_unused_default(caller, collection_id):
-            raise unknown
-        async with self._database.session() as session:
-            if not await user_store.exists(session, *place, user.safe):
-                raise unknown
-        face, _ = await self._recognition.largest_face(image)
+        face, _ = largest_of(await self._analyser.analyse(image, Look(Embed.LARGEST, MOST_FACES)))
         async with self._database.session() as session:
             vector = await user_store.vector_of(session, *place, user.safe)
         if vector is None:
@@ -178,17 +311,84 @@ class Members:
         return Verdict(
             verified=cosine >= min_cosine,
             cosine=cosine,
-            similarity=self._recognition.similarity(cosine),
+            similarity=self._curve.similarity(cosine),
         )
 
     async def compare(self, one: ImageInput, other: ImageInput) -> tuple[float, float]:
         """Cosine and Similarity of the largest faces of two images; NoFaceFound when one has none."""
-        first, _ = await self._recognition.largest_face(one)
-        second, _ = await self._recognition.largest_face(other)
+        first, _ = await self._largest(one, 1)
+        second, _ = await self._largest(other, 2)
         cosine = cosine_of(embedding_of(first), embedding_of(second))
-        return cosine, self._recognition.similarity(cosine)
+        return cosine, self._curve.similarity(cosine)
 
-    async def _is_unused_default(self, caller: Caller, collection_id: str) -> bool:
+    async def _largest(self, image: ImageInput, number: int) -> tuple[Face, Analysis]:
+        """The largest face of one of several images; an error says which image it means."""
+        try:
+            analysis = await self._analyser.analyse(image, Look(Embed.LARGEST, MOST_FACES))
+            return largest_of(analysis)
+        except ServiceError as error:
+            error.detail = f"Image {number}: {error.detail}"
+            raise
+
+    @staticmethod
+    async def _known(
+        session: AsyncSession,
+        place: tuple[str, str],
+        user: PublicId,
+        face: Face,
+        analysis: Analysis,
+    ) -> StoredFace | None:
+        """The face that an earlier call stored for this member from the same image."""
+        await face_store.lock_image(session, *place, analysis.image_id, user.safe)
+        for stored in await face_store.of_image(session, *place, analysis.image_id, user.safe):
+            if stored.user_id == user.safe and stored.box.iou(face.box) >= SAME_FACE_IOU:
+                return stored
+        return None
+
+    @staticmethod
+    async def _merge(
+        session: AsyncSession, place: tuple[str, str], user: PublicId, changes: Mapping[str, Any]
+    ) -> None:
+        kept = await user_store.metadata_of(session, *place, user.safe)
+        if kept is None:
+            raise _unknown(user.original)
+        merged = _merged(kept, changes)
+        if len(json.dumps(merged)) > MAX_METADATA:
+            raise InvalidParameterException(
+                f"A member's metadata is at most {MAX_METADATA} characters of JSON", reason="InvalidField"
+            )
+        await user_store.set_metadata(session, *place, user.safe, merged)
+
+    async def _nearest(
+        self, session: AsyncSession, place: tuple[str, str], probe: Vector, min_cosine: float, limit: int
+    ) -> tuple[MemberMatch, ...]:
+        found = await user_store.nearest(session, *place, probe, min_cosine=min_cosine, limit=limit)
+        return tuple(
+            MemberMatch(
+                match.member_id,
+                match.user_id,
+                match.metadata,
+                match.cosine,
+                self._curve.similarity(match.cosine),
+            )
+            for match in found
+        )
+
+    async def _named(
+        self, caller: Caller, collection_id: str, member_id: str, *, searchable: bool = False
+    ) -> PublicId:
+        """The user that a member is; ResourceNotFoundException when there is none."""
+        user = public_id(member_id, "member_id", USER_ID_MAX)
+        if await self._is_unused_default(caller, collection_id, searchable=searchable):
+            raise _unknown(member_id)
+        async with self._database.session() as session:
+            if not await user_store.exists(session, caller.account_id, collection_id, user.safe):
+                raise _unknown(member_id)
+        return user
+
+    async def _is_unused_default(
+        self, caller: Caller, collection_id: str, *, searchable: bool = True
+    ) -> bool:
         """Whether this is the default collection before its first use; raises for others that lack."""
         self._collections.confirm_visible(caller, collection_id)
         async with self._database.session() as session:
@@ -196,5 +396,26 @@ class Members:
                 found = await collection_store.find(session, caller.account_id, collection_id)
                 if found is None:
                     return True
-            await self._collections.require_searchable(session, caller, collection_id)
+            if searchable:
+                await self._collections.require_searchable(session, caller, collection_id)
+            else:
+                await self._collections.require(session, caller, collection_id)
             return False
+
+
+def _unknown(member_id: str) -> ResourceNotFoundException:
+    return ResourceNotFoundException(f"The member id: {member_id} does not exist")
+
+
+def _merged(kept: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON merge patch (RFC 7396)."""
+    merged = dict(kept)
+    for name, value in changes.items():
+        if value is None:
+            merged.pop(name, None)
+        elif isinstance(value, dict):
+            inner = merged.get(name)
+            merged[name] = _merged(inner if isinstance(inner, dict) else {}, value)
+        else:
+            merged[name] = value
+    return merged

@@ -26,6 +26,7 @@ from app.errors import NoFaceFound
 from app.metrics import Metrics
 from app.service.analysis import Analyser, Analysis
 from app.service.collections import Collections
+from app.service.photos import reference_of
 from app.service.results import (
     ComparedFace,
     Comparison,
@@ -91,11 +92,7 @@ class Recognition:
         Raises:
             NoFaceFound: there is no face that passes the quality level.
         """
-        found = await self._analyser.analyse(image, Look(Embed.LARGEST, MOST_FACES, quality))
-        for face in found.faces:
-            if face.embedding is not None:
-                return face, found
-        raise NoFaceFound
+        return largest_of(await self._analyser.analyse(image, Look(Embed.LARGEST, MOST_FACES, quality)))
 
     async def index(
         self,
@@ -125,7 +122,9 @@ class Recognition:
                 place = (caller.account_id, collection_id, found.image_id, external_image_id.safe)
                 await store.lock_image(session, *place)
                 known = await store.of_image(session, *place)
-            records, new = _match_known(chosen, known, found.image_id, external_image_id)
+            records, new = _match_known(
+                chosen, known, found.image_id, external_image_id, reference_of(image.source)
+            )
             await store.add(session, caller.account_id, collection_id, new)
         self._metrics.faces_indexed.inc(len(new))
         return Indexed(tuple(records), left_out)
@@ -258,6 +257,14 @@ class Recognition:
         return tuple(Match(face, cosine, self._curve.similarity(cosine)) for face, cosine in found)
 
 
+def largest_of(found: Analysis) -> tuple[Face, Analysis]:
+    """The face that was chosen to be embedded as the largest; NoFaceFound when there is none."""
+    for face in found.faces:
+        if face.embedding is not None:
+            return face, found
+    raise NoFaceFound
+
+
 def embedding_of(face: Face) -> Vector:
     """The embedding of a face that was analysed with one."""
     if face.embedding is None:
@@ -283,7 +290,11 @@ def _choose(faces: tuple[Face, ...], max_faces: int | None) -> tuple[list[Face],
 
 
 def _match_known(
-    faces: list[Face], known: list[StoredFace], image_id: UUID, external_image_id: PublicId | None
+    faces: list[Face],
+    known: list[StoredFace],
+    image_id: UUID,
+    external_image_id: PublicId | None,
+    photo: str | None,
 ) -> tuple[list[IndexedFace], list[store.NewFace]]:
     """Pair faces with those that an earlier call stored from the same image; the others are new."""
     free = list(known)
@@ -294,7 +305,7 @@ def _match_known(
             free.remove(same)
             records.append(IndexedFace(same, face))
             continue
-        stored = StoredFace(uuid4(), image_id, external_image_id, None, face.box, face.confidence)
+        stored = StoredFace(uuid4(), image_id, external_image_id, None, face.box, face.confidence, photo)
         records.append(IndexedFace(stored, face))
         new.append(store.NewFace(stored, embedding_of(face)))
     return records, new

@@ -32,7 +32,7 @@ from app.service.analysis import Analyser
 from app.service.collections import Collections
 from app.service.recognition import Threshold, embedding_of
 from app.store import faces as face_store
-from app.store import request_tokens
+from app.store import index_jobs, request_tokens
 from app.store import users as store
 from app.store.database import Database
 
@@ -111,6 +111,7 @@ class Users:
             await self._collections.require(session, caller, collection_id)
             if not await store.remove(session, caller.account_id, collection_id, user_id):
                 raise store.not_found(user_id)
+            await index_jobs.forget_user(session, caller.account_id, collection_id, user_id)
             return ""
 
         await self._once(caller, "DeleteUser", token, [collection_id, user_id], work)

@@ -46,6 +46,20 @@ async def find(
     return Collection(row.collection_id, row.face_model_version, row.created_at) if row else None
 
 
+async def lock(session: AsyncSession, account_id: str, collection_id: str) -> str | None:
+    """Let nobody else store in a collection, change or delete it until the transaction ends.
+
+    Returns:
+        Its FaceModelVersion; None when there is no such collection.
+    """
+    model: str | None = await session.scalar(
+        select(collections.c.face_model_version)
+        .where(collections.c.account_id == account_id, collections.c.collection_id == collection_id)
+        .with_for_update()
+    )
+    return model
+
+
 async def require(
     session: AsyncSession, account_id: str, collection_id: str, *, keep: bool = False
 ) -> Collection:

@@ -25,6 +25,7 @@ _SHOWN = (
     faces.c.box_width,
     faces.c.box_height,
     faces.c.confidence,
+    faces.c.photo,
 )
 
 
@@ -76,6 +77,7 @@ async def add(session: AsyncSession, account_id: str, collection_id: str, new: S
                 "box_width": item.face.box.width,
                 "box_height": item.face.box.height,
                 "confidence": item.face.confidence,
+                "photo": item.face.photo,
                 "embedding": item.embedding,
             }
             for item in new
@@ -104,6 +106,14 @@ async def page(
     rows = (await session.execute(query.order_by(faces.c.face_id).limit(limit + 1))).all()
     items = [_stored(row) for row in rows[:limit]]
     return Page(items, str(items[-1].face_id) if len(rows) > limit and items else None)
+
+
+async def every(
+    session: AsyncSession, account_id: str, collection_id: str, condition: ColumnElement[bool]
+) -> list[StoredFace]:
+    """Faces of a collection that meet a condition."""
+    rows = await session.execute(_in(account_id, collection_id).where(condition))
+    return [_stored(row) for row in rows]
 
 
 async def vector_of(
@@ -219,6 +229,18 @@ async def remove(
     return deleted, [(row.face_id, row.user_id) for row in kept]
 
 
+async def erase_of_user(
+    session: AsyncSession, account_id: str, collection_id: str, user_id: str, keep: Sequence[UUID] = ()
+) -> int:
+    """Delete the faces of a user but those named; returns how many were deleted."""
+    gone = await session.scalars(
+        delete(faces)
+        .where(_belongs(account_id, collection_id), faces.c.user_id == user_id, faces.c.face_id.not_in(keep))
+        .returning(faces.c.face_id)
+    )
+    return len(gone.all())
+
+
 def _belongs(account_id: str, collection_id: str) -> ColumnElement[bool]:
     return and_(faces.c.account_id == account_id, faces.c.collection_id == collection_id)
 
@@ -238,4 +260,5 @@ def _stored(row: Row[Any]) -> StoredFace:
         user_id=row.user_id,
         box=Box(row.box_left, row.box_top, row.box_width, row.box_height),
         confidence=row.confidence,
+        photo=row.photo,
     )

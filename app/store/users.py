@@ -1,14 +1,17 @@
 """All SQL on users; a member is a user."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, and_, delete, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, delete, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.domain import Page, PublicId, User, Vector
-from app.errors import ResourceNotFoundException
+from app.domain import Member, Page, PublicId, User, Vector
+from app.errors import ConflictException, ResourceNotFoundException
 from app.store.tables import faces, users
 from app.store.vectors import cosine_of, distance_to, near
 
@@ -22,6 +25,7 @@ class UserMatch:
 
     user_id: str
     member_id: str
+    metadata: Mapping[str, Any]
     cosine: float
 
 
@@ -92,6 +96,106 @@ async def page(
     return Page(items, items[-1].user_id if len(rows) > limit and items else None)
 
 
+def _members(account_id: str, collection_id: str) -> Select[Any]:
+    count = (
+        select(func.count())
+        .select_from(faces)
+        .where(
+            faces.c.account_id == users.c.account_id,
+            faces.c.collection_id == users.c.collection_id,
+            faces.c.user_id == users.c.user_id,
+        )
+        .scalar_subquery()
+    )
+    return select(
+        users.c.member_id, users.c.user_id, users.c.metadata, users.c.created_at, count.label("faces")
+    ).where(users.c.account_id == account_id, users.c.collection_id == collection_id)
+
+
+def _member(row: Row[Any]) -> Member:
+    return Member(row.member_id, row.user_id, row.metadata, row.faces, row.created_at)
+
+
+async def member(session: AsyncSession, account_id: str, collection_id: str, user_id: str) -> Member | None:
+    """A user as a member, or None."""
+    row = (
+        await session.execute(_members(account_id, collection_id).where(users.c.user_id == user_id))
+    ).first()
+    return _member(row) if row else None
+
+
+async def members(
+    session: AsyncSession, account_id: str, collection_id: str, after: str | None, limit: int
+) -> Page[Member]:
+    """Users as members, in the order of their user ids."""
+    query = _members(account_id, collection_id)
+    if after is not None:
+        query = query.where(users.c.user_id > after)
+    rows = (await session.execute(query.order_by(users.c.user_id).limit(limit + 1))).all()
+    items = [_member(row) for row in rows[:limit]]
+    return Page(items, items[-1].user_id if len(rows) > limit and items else None)
+
+
+async def metadata_of(
+    session: AsyncSession, account_id: str, collection_id: str, user_id: str
+) -> dict[str, Any] | None:
+    """A user's metadata, locked until the transaction ends; None when there is no such user."""
+    found = await session.scalar(
+        select(users.c.metadata).where(_is(account_id, collection_id, user_id)).with_for_update()
+    )
+    return None if found is None else dict(found)
+
+
+async def set_metadata(
+    session: AsyncSession, account_id: str, collection_id: str, user_id: str, metadata: Mapping[str, Any]
+) -> None:
+    """Replace a user's metadata."""
+    await session.execute(
+        update(users).where(_is(account_id, collection_id, user_id)).values(metadata=dict(metadata))
+    )
+
+
+async def bind(
+    session: AsyncSession, account_id: str, collection_id: str, user_id: str, subject: str | None
+) -> None:
+    """Say which app user a user is.
+
+    Raises:
+        ConflictException: the app user is another user of this collection.
+    """
+    try:
+        async with session.begin_nested():
+            await session.execute(
+                update(users).where(_is(account_id, collection_id, user_id)).values(subject=subject)
+            )
+    except IntegrityError:
+        raise ConflictException("The subject is bound to another member", reason="SubjectBound") from None
+
+
+async def subject_of(session: AsyncSession, account_id: str, collection_id: str, user_id: str) -> str | None:
+    """The app user that a user is; None for nobody, and for a user who is not there."""
+    found: str | None = await session.scalar(
+        select(users.c.subject).where(_is(account_id, collection_id, user_id))
+    )
+    return found
+
+
+async def count_with_faces(session: AsyncSession, account_id: str, collection_id: str) -> int:
+    """How many users of a collection can be found."""
+    return (
+        await session.scalar(
+            select(func.count())
+            .select_from(users)
+            .where(
+                users.c.account_id == account_id,
+                users.c.collection_id == collection_id,
+                users.c.embedding.is_not(None),
+            )
+        )
+        or 0
+    )
+
+
 async def remove(session: AsyncSession, account_id: str, collection_id: str, user_id: str) -> bool:
     """Delete a user, whose faces stay in the collection; False when there was none."""
     removed = await session.execute(
@@ -140,7 +244,7 @@ async def nearest(
 ) -> list[UserMatch]:
     """The users most like a probe, best first. Exact: every user is compared."""
     distance = distance_to(users.c.embedding, probe)
-    query = select(users.c.user_id, users.c.member_id, distance.label("distance")).where(
+    query = select(users.c.user_id, users.c.member_id, users.c.metadata, distance.label("distance")).where(
         users.c.account_id == account_id,
         users.c.collection_id == collection_id,
         users.c.embedding.is_not(None),
@@ -149,7 +253,7 @@ async def nearest(
     if leave_out is not None:
         query = query.where(users.c.user_id != leave_out)
     rows = await session.execute(query.order_by("distance", users.c.user_id).limit(limit))
-    return [UserMatch(row.user_id, row.member_id, cosine_of(row.distance)) for row in rows]
+    return [UserMatch(row.user_id, row.member_id, row.metadata, cosine_of(row.distance)) for row in rows]
 
 
 def _is(account_id: str, collection_id: str, user_id: str) -> ColumnElement[bool]:

@@ -29,10 +29,11 @@ def test_enrolled_members_are_identified_and_verified(http: httpx.Client, people
     for number, portrait in enumerate(people[:3]):
         answer = http.post("/enroll", json={"member_id": f"m{number}", "image_base64": base64_of(portrait)})
         assert answer.status_code == 200
-        assert answer.json() | {"face_id": None, "image_id": None} == {
+        ids = {name: answer.json()[name] for name in ("face_id", "image_id")}
+        assert answer.json() == {
             "enrolled": True, "created": True, "face_created": True, "member_id": f"m{number}",
-            "user_id": f"m{number}", "face_id": None, "image_id": None, "face_count": 1,
-            "collection_id": "members",
+            "user_id": f"m{number}", **ids, "face_count": 1, "collection_id": "members",
+            "faces": [{**ids, "created": True}],
         }  # fmt: skip
     for number, portrait in enumerate(people[:3]):
         found = http.post("/identify", json={"image_base64": base64_of(portrait), "top_k": 3}).json()
@@ -40,9 +41,9 @@ def test_enrolled_members_are_identified_and_verified(http: httpx.Client, people
         assert found["similarity"] > 99
         assert found["threshold"] == 0.35
     stranger = http.post("/identify", json={"image_base64": base64_of(people[4]), "top_k": 3}).json()
-    assert stranger == {
+    assert stranger | {"faces": []} == {
         "identified": False, "member_id": None, "similarity": 0.0, "cosine": None, "threshold": 0.35,
-        "matches": [],
+        "threshold_mode": "fixed", "face_count": 1, "matches": [], "faces": [],
     }  # fmt: skip
     everyone = http.post(
         "/identify", json={"image_base64": base64_of(people[4]), "top_k": 3, "threshold": -1}

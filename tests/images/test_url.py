@@ -1,22 +1,27 @@
 """Images by URL: the real fetcher against real listeners on loopback."""
 
-import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from ipaddress import IPv4Network, ip_address
+from functools import partial
+from ipaddress import ip_address
+from pathlib import Path
+from queue import Queue
 
 import pytest
 
 from app.errors import ImageTooLargeException, InvalidImageUrlException
-from app.images.url import UrlFetcher, is_public
+from app.images.url import is_public
+from tests.images import fetching
+from tests.images.fetching import lead_into, network, trapped
 from tests.loopback import Handler, Site, serving
 
-ONLY_THIS = (IPv4Network("127.0.0.1/32"),)
+MIB = 1024 * 1024
+fetch = partial(fetching.fetch, allowed=network("127.0.0.1/32"))
 
 
 class _Pages(Handler):
-    """/photo, /host, /slow, /endless, /missing, /to?URL"""
+    """/photo, /host, /headers, /slow, /drip, /drip-headers, /endless, /missing, /to?URL"""
 
     def respond(self, site: Site) -> None:
         path, _, query = self.path.partition("?")
@@ -26,8 +31,17 @@ class _Pages(Handler):
             self.answer(200, b"photo")
         elif path == "/host":
             self.answer(200, self.headers["Host"].encode())
+        elif path == "/headers":
+            self.answer(200, str(self.headers).encode())
         elif path == "/slow":
             time.sleep(3)
+        elif path.startswith("/drip"):
+            self.send_response(200)
+            self.end_headers() if path == "/drip" else self.flush_headers()
+            with suppress(OSError):
+                while True:
+                    self.wfile.write(b"x")
+                    time.sleep(0.05)
         elif path == "/endless":
             self.send_response(200)
             self.end_headers()
@@ -50,17 +64,6 @@ def private_site() -> Iterator[Site]:
     """On an address that it is not allowed."""
     with serving("127.0.0.2", _Pages) as opened:
         yield opened
-
-
-def fetch(url: str, *, max_bytes: int = 1000, timeout_s: float = 5, enabled: bool = True) -> bytes:
-    async def run() -> bytes:
-        fetcher = UrlFetcher(timeout_s=timeout_s, allowed=ONLY_THIS, enabled=enabled)
-        try:
-            return await fetcher.fetch(url, max_bytes)
-        finally:
-            await fetcher.aclose()
-
-    return asyncio.run(run())
 
 
 def test_a_photo_is_fetched_also_through_redirects(site: Site) -> None:
@@ -109,10 +112,46 @@ def test_an_endless_body_is_cut_off(site: Site) -> None:
         fetch(site.url + "/endless")
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_without_a_length_is_not_read_to_its_end(chunked: bool) -> None:
+    sent: Queue[int] = Queue()
+
+    class Long(Handler):
+        protocol_version = "HTTP/1.1" if chunked else "HTTP/1.0"
+
+        def respond(self, site: Site) -> None:
+            self.send_response(200)
+            if chunked:
+                self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            part = bytes(65_536)
+            count = 0
+            with suppress(OSError):
+                while count < 256 * MIB:
+                    self.wfile.write(b"10000\r\n" + part + b"\r\n" if chunked else part)
+                    count += len(part)
+            self.close_connection = True
+            sent.put(count)
+
+    with serving("127.0.0.1", Long) as site:
+        with pytest.raises(ImageTooLargeException):
+            fetch(site.url, max_bytes=MIB)
+        assert sent.get(timeout=10) < 64 * MIB  # what the buffers of both ends hold, and some more
+
+
 def test_a_slow_server_is_given_up(site: Site) -> None:
     with pytest.raises(InvalidImageUrlException) as refusal:
         fetch(site.url + "/slow", timeout_s=0.3)
     assert refusal.value.reason == "ImageUrlTimeout"
+
+
+@pytest.mark.parametrize("path", ["/drip", "/drip-headers"])
+def test_one_byte_at_a_time_ends_with_the_time_of_the_whole_fetch(site: Site, path: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(InvalidImageUrlException) as refusal:
+        fetch(site.url + path, timeout_s=1)
+    assert refusal.value.reason == "ImageUrlTimeout"
+    assert 1 <= time.monotonic() - began < 3
 
 
 def test_an_error_page_is_no_photo(site: Site) -> None:
@@ -136,9 +175,27 @@ def test_urls_can_be_switched_off(site: Site) -> None:
     assert site.visits == []
 
 
-def test_no_proxy_of_the_environment_is_used(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    assert fetch(site.url + "/photo") == b"photo"
+def test_no_proxy_and_no_credential_of_the_environment_is_used(
+    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / ".netrc"
+    netrc.write_text("default login someone password something\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with trapped() as proxy:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, f"http://someone:something@127.0.0.1:{proxy.port}")
+            monkeypatch.setenv(name.lower(), f"http://someone:something@127.0.0.1:{proxy.port}")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        assert set(fetch(site.url + "/headers").decode().split()[::2]) == {"Host:", "Accept:", "User-Agent:"}
+        connected = lead_into(proxy, monkeypatch)
+        for scheme in ("http", "https"):
+            with pytest.raises(InvalidImageUrlException):
+                fetch(f"{scheme}://93.184.216.34/")
+        assert connected == ["93.184.216.34"] * 2
+        assert proxy.connections() == 0
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from app.api import body, paging
 from app.api.access import Reader, ResourcesNow, Writer
 from app.api.aws import render, shapes
 from app.api.aws.attributes import Attributes, detail_for
-from app.api.images import UPLOADS, Base64, Url, WithImage, one_of, required
+from app.api.images import UPLOADS, Base64, S3Bucket, S3Key, SupabasePath, Url, WithImage, image_of
 from app.domain import QualityLevel
 from app.errors import InvalidParameterException
 from app.service.ids import EXTERNAL_IMAGE_ID_MAX, public_id
@@ -35,9 +35,15 @@ class CompareFaces(body.Body):
     source: bytes | None = Field(default=None, repr=False)
     source_image_base64: Base64 | None = Field(default=None, repr=False)
     source_image_url: Url | None = None
+    source_supabase_path: SupabasePath | None = None
+    source_s3_bucket: S3Bucket | None = None
+    source_s3_key: S3Key | None = None
     target: bytes | None = Field(default=None, repr=False)
     target_image_base64: Base64 | None = Field(default=None, repr=False)
     target_image_url: Url | None = None
+    target_supabase_path: SupabasePath | None = None
+    target_s3_bucket: S3Bucket | None = None
+    target_s3_key: S3Key | None = None
     similarity_threshold: Percent = 80.0
     quality_filter: QualityLevel = QualityLevel.NONE
 
@@ -82,15 +88,15 @@ async def detect_faces(
 @router.post(
     "/compare-faces", operation_id="CompareTwoImages", openapi_extra=body.openapi(CompareFaces, PAIR_UPLOADS)
 )
-async def compare_faces(request: Request, resources: ResourcesNow, _: Reader) -> shapes.CompareFacesResponse:
+async def compare_faces(
+    request: Request, resources: ResourcesNow, caller: Reader
+) -> shapes.CompareFacesResponse:
     """The largest face of the source image against every face of the target image."""
     asked = await body.read(request, CompareFaces, PAIR_UPLOADS)
     settings = resources.settings
-    source = one_of((asked.source, asked.source_image_base64), asked.source_image_url, settings)
-    target = one_of((asked.target, asked.target_image_base64), asked.target_image_url, settings)
     found = await resources.recognition.compare(
-        required(source, "source, source_image_base64 or source_image_url"),
-        required(target, "target, target_image_base64 or target_image_url"),
+        image_of(asked, "source", settings, caller),
+        image_of(asked, "target", settings, caller),
         threshold=resources.recognition.threshold(asked.similarity_threshold),
         quality=asked.quality_filter,
         most_faces=settings.max_faces_per_image,

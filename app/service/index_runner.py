@@ -1,0 +1,279 @@
+"""Works on index jobs in the background: lists, embeds, switches. Any replica may take a job over."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import PurePosixPath
+from uuid import UUID, uuid4
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.domain import Embed, Face, ImageInput, ImageLimits, Look, S3Image, StoredFace, SupabaseImage
+from app.errors import InvalidParameterException, ServiceError, ServiceUnavailableError, ThrottlingException
+from app.images.sources import ImageSources
+from app.service.analysis import Analyser
+from app.service.ids import USER_ID_MAX, public_id
+from app.service.photos import reference_of, source_of
+from app.service.recognition import MOST_FACES, SAME_FACE_IOU, embedding_of
+from app.service.users import MAX_FACES_A_USER
+from app.store import collections as collection_store
+from app.store import faces as face_store
+from app.store import index_jobs as store
+from app.store.database import Database, StatementFailedError
+from app.store.index_jobs import Item, Job, Result
+
+log = logging.getLogger(__name__)
+
+# How long a job waits after its runner was killed, and how often a living one says so.
+LEASE = timedelta(seconds=10)
+_RENEW_S = 3.0
+_POLL_S = 2.0
+_BATCH = 500
+_STORAGE_TRIES = 4
+_BUSY_S = 0.3
+_PHOTOS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif"})
+
+
+class IndexRunner:
+    """Takes up one job after another.
+
+    Args:
+        face_model_version: of the model that runs; jobs for another are left to those who run it.
+        limits: what is accepted as an image.
+        at_once: how many photos are worked on at the same time.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        sources: ImageSources,
+        analyser: Analyser,
+        face_model_version: str,
+        limits: ImageLimits,
+        at_once: int,
+    ) -> None:
+        self._database = database
+        self._sources = sources
+        self._analyser = analyser
+        self._face_model_version = face_model_version
+        self._limits = limits
+        self._at_once = at_once
+        self._news = asyncio.Event()
+
+    def notify(self) -> None:
+        """A job was entered: don't wait for the next look."""
+        self._news.set()
+
+    async def run(self) -> None:
+        """Work until cancelled. A failing database is waited for."""
+        while True:
+            try:
+                worked = await self._work_on_one()
+            except (ServiceUnavailableError, StatementFailedError) as error:
+                log.warning("an index job rests: %s", type(error).__name__)
+                worked = False
+            except Exception:  # a job's fault must not end the work on others
+                log.exception("an index job failed in a way that nobody foresaw")
+                worked = False
+            if not worked:
+                self._news.clear()
+                try:
+                    async with asyncio.timeout(_POLL_S):
+                        await self._news.wait()
+                except TimeoutError:
+                    pass
+
+    async def _work_on_one(self) -> bool:
+        async with self._database.session() as session:
+            job = await store.claim(session, self._face_model_version, LEASE)
+        if job is None:
+            return False
+        renewing = asyncio.create_task(self._renew(job))
+        try:
+            await self._work_on(job)
+        finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
+            # What is left of an unfinished job may be taken up at once.
+            async with self._database.session() as session:
+                await store.renew(session, job.job_id, timedelta(0))
+        return True
+
+    async def _renew(self, job: Job) -> None:
+        while True:
+            await asyncio.sleep(_RENEW_S)
+            try:
+                async with self._database.session() as session:
+                    await store.renew(session, job.job_id, LEASE)
+            except (ServiceUnavailableError, StatementFailedError):
+                log.warning("the lease of an index job could not be renewed")
+
+    async def _work_on(self, job: Job) -> None:
+        if not job.listed:
+            try:
+                await self._list(job)
+            except ServiceError as error:
+                await self._finish(job, "failed", error.reason or error.code)
+                return
+        while True:
+            await self._embed_all(job)
+            if await self._switched(job):
+                return
+
+    async def _list(self, job: Job) -> None:
+        """Enter the photos of a job, in one transaction: a listing that was cut off begins anew."""
+        async with self._database.session() as session:
+            await store.clear_items(session, job.job_id)
+            if job.prefix is None:
+                await self._list_faces(session, job, 0)
+            else:
+                await self._list_prefix(session, job)
+            await store.mark_listed(session, job.job_id)
+
+    async def _list_prefix(self, session: AsyncSession, job: Job) -> None:
+        assert job.prefix is not None
+        prefix = source_of(job.prefix, job.account_id)
+        assert isinstance(prefix, S3Image | SupabaseImage)
+        number, items = 0, []
+        async for photo in self._sources.beginning_with(prefix):
+            path = PurePosixPath(photo.key if isinstance(photo, S3Image) else photo.path)
+            if path.suffix.lower() not in _PHOTOS or path.name.startswith("."):
+                continue
+            name = path.stem if job.member_id_from == "filename" else path.parent.name
+            try:
+                user = public_id(name, "member_id", USER_ID_MAX)
+            except InvalidParameterException:
+                continue  # a photo that lies in no folder names nobody
+            items.append(Item(number, user.safe, user.original, reference_of(photo), uuid4()))
+            number += 1
+            if len(items) == _BATCH:
+                await store.add_items(session, job.job_id, items)
+                items = []
+        await store.add_items(session, job.job_id, items)
+
+    async def _list_faces(self, session: AsyncSession, job: Job, number: int) -> None:
+        after = None
+        while True:
+            page = await face_store.page(
+                session, job.account_id, job.collection_id, after=after, limit=_BATCH
+            )
+            await store.add_items(
+                session, job.job_id, [_item_of(face, number + rank) for rank, face in enumerate(page.items)]
+            )
+            number += len(page.items)
+            if page.last_key is None:
+                return
+            after = page.items[-1].face_id
+
+    async def _embed_all(self, job: Job) -> None:
+        after = -1
+        turns = asyncio.Semaphore(self._at_once)
+        while True:
+            async with self._database.session() as session:
+                items = await store.pending(session, job.job_id, after, _BATCH)
+            if not items:
+                return
+            by_photo: dict[str, list[Item]] = {}
+            for item in items:
+                by_photo.setdefault(item.photo or "", []).append(item)
+            tasks = [
+                asyncio.create_task(self._in_turn(turns, job, photo, some))
+                for photo, some in by_photo.items()
+            ]
+            try:
+                await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            after = items[-1].item
+
+    async def _in_turn(self, turns: asyncio.Semaphore, job: Job, photo: str, items: Sequence[Item]) -> None:
+        async with turns:
+            await self._embed(job, photo, items)
+
+    async def _embed(self, job: Job, photo: str, items: Sequence[Item]) -> None:
+        """Find the faces of one photo that its items stand for."""
+        image = ImageInput(source_of(photo, job.account_id), self._limits)
+        look = Look(Embed.ALL if job.kind == "reembed" else Embed.LARGEST, MOST_FACES)
+        try:
+            found = await self._patiently(image, look)
+        except ServiceError as error:
+            async with self._database.session() as session:
+                numbers = [item.item for item in items]
+                await store.fail_items(session, job.job_id, numbers, error.reason or error.code)
+            return
+        image_id, faces = found
+        results, missing = [], []
+        for item in items:
+            face = _face_for(item, faces)
+            if face is None:
+                missing.append(item.item)
+            else:
+                results.append(Result(item.item, image_id, face.box, face.confidence, embedding_of(face)))
+        async with self._database.session() as session:
+            await store.finish_items(session, job.job_id, results)
+            if missing:
+                await store.fail_items(session, job.job_id, missing, "NoFaceFound")
+
+    async def _patiently(self, image: ImageInput, look: Look) -> tuple[UUID, list[Face]]:
+        """Analyse an image; requests of people go first, and a storage gets some more chances."""
+        tries = 0
+        while True:
+            try:
+                found = await self._analyser.analyse(image, look)
+                return found.image_id, [face for face in found.faces if face.embedding is not None]
+            except ThrottlingException:
+                await asyncio.sleep(_BUSY_S)
+            except ServiceUnavailableError:
+                tries += 1
+                if tries == _STORAGE_TRIES:
+                    raise
+                await asyncio.sleep(2**tries)
+
+    async def _switched(self, job: Job) -> bool:
+        """Put everything that was made in place at once; False when there is more to embed before."""
+        async with self._database.session() as session:
+            # Nobody enrolls or deletes while the vectors change places.
+            model = await collection_store.lock(session, job.account_id, job.collection_id)
+            if model is None:
+                return True  # the collection was deleted, and the job with it
+            if job.kind == "reembed":
+                newer = await store.faces_without_item(session, job)
+                if newer:
+                    first = await store.next_number(session, job.job_id)
+                    await store.add_items(
+                        session,
+                        job.job_id,
+                        [_item_of(face, first + rank) for rank, face in enumerate(newer)],
+                    )
+                    return False
+                other_model = model != job.face_model_version
+                if other_model and not job.allow_missing and await store.any_failed(session, job.job_id):
+                    await store.finish(session, job.job_id, "failed", "PhotosMissing")
+                    return True
+                await store.switch_reembedded(session, job, drop_others=other_model)
+            else:
+                await store.switch_photos(session, job, MAX_FACES_A_USER)
+            await store.finish(session, job.job_id, "succeeded")
+            return True
+
+    async def _finish(self, job: Job, state: store.State, reason: str) -> None:
+        async with self._database.session() as session:
+            await store.finish(session, job.job_id, state, reason)
+
+
+def _item_of(face: StoredFace, number: int) -> Item:
+    return Item(number, face.user_id, None, face.photo, face.face_id, face.box)
+
+
+def _face_for(item: Item, faces: Sequence[Face]) -> Face | None:
+    """The face that an item means: the one in its place, or the largest."""
+    if not faces:
+        return None
+    if item.box is None:
+        return faces[0]
+    place = item.box
+    best = max(faces, key=lambda face: face.box.iou(place))
+    return best if best.box.iou(place) >= SAME_FACE_IOU else None

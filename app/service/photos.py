@@ -1,0 +1,33 @@
+"""Where a photo lies, as one text that is stored beside its faces, so that they can be embedded anew."""
+
+from urllib.parse import urlsplit
+
+from app.domain import ImageSource, InlineImage, S3Image, SupabaseImage, UrlImage
+
+_S3 = "s3://"
+_SUPABASE = "supabase:"
+_MAX = 4096
+
+
+def reference_of(source: ImageSource) -> str | None:
+    """What to remember of an image's source; None for uploads and for URLs that may hold a signature."""
+    if isinstance(source, S3Image):
+        return f"{_S3}{source.bucket}/{source.key}"
+    if isinstance(source, SupabaseImage):
+        return f"{_SUPABASE}{source.path}"
+    if isinstance(source, InlineImage) or len(source.url) > _MAX:
+        return None
+    try:
+        return None if urlsplit(source.url).query else source.url
+    except ValueError:
+        return None
+
+
+def source_of(reference: str, account_id: str) -> ImageSource:
+    """The source that a reference stands for, for the account that it belongs to."""
+    if reference.startswith(_S3):
+        bucket, _, key = reference.removeprefix(_S3).partition("/")
+        return S3Image(account_id, bucket, key)
+    if reference.startswith(_SUPABASE):
+        return SupabaseImage(account_id, reference.removeprefix(_SUPABASE))
+    return UrlImage(reference)
