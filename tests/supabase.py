@@ -13,7 +13,10 @@ _OBJECT = "/storage/v1/object"
 
 
 class Storage(Handler):
-    """`site.files` holds objects by `bucket/path`; `site.broken` counts requests that are to fail, `delay_s` is how long each takes."""
+    """`site.files` holds objects by `bucket/path`.
+
+    `site.broken` counts requests that are to fail, `site.delay_s` is how long each takes.
+    """
 
     def do_GET(self) -> None:  # noqa: N802
         site = self.server

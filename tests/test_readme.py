@@ -1,7 +1,6 @@
 """What the README says: its commands are run, and print what it shows."""
 
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,26 +8,10 @@ from pathlib import Path
 import pytest
 
 from app.measure.service import running
+from tests.documents import ROOT, assert_alike, blocks, run, steps
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+README = ROOT / "README.md"
 ADDRESS = "http://127.0.0.1:8000"
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_NUMBER = re.compile(r"-?\d+\.\d+")
-
-
-def blocks(kind: str) -> list[str]:
-    return re.findall(rf"^```{kind}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-
-
-def steps() -> list[tuple[str, str]]:
-    """Commands of the console blocks, in order, with what each prints."""
-    found = []
-    for block in blocks("console"):
-        for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            command, _, output = step.partition("\n")
-            found.append((command, output))
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -47,32 +30,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run(command: list[str], folder: Path) -> str:
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
-
-
-def assert_alike(printed: str, shown: str) -> None:
-    """Equal but for ids, and for the last digits of scores."""
-    printed, shown = (_UUID.sub("<id>", text).strip() for text in (printed, shown))
-    assert _NUMBER.sub("<number>", printed) == _NUMBER.sub("<number>", shown)
-    numbers = [float(number) for number in _NUMBER.findall(printed)]
-    assert numbers == pytest.approx([float(number) for number in _NUMBER.findall(shown)], abs=0.5)
-
-
 def test_console_blocks_print_what_the_readme_shows(url: str, folder: Path) -> None:
-    assert len(steps()) >= 8
-    for command, shown in steps():
+    assert len(steps(README)) >= 8
+    for command, shown in steps(README):
         assert_alike(run(["bash", "-c", command.replace(ADDRESS, url)], folder), shown)
 
 
 def test_python_block_prints_what_the_readme_shows(url: str, folder: Path) -> None:
-    (program,), (shown,) = blocks("python"), blocks("text")
+    (program,), (shown,) = blocks(README, "python"), blocks(README, "text")
     assert_alike(run([sys.executable, "-c", program.replace(ADDRESS, url)], folder), shown)
 
 
 def test_commands_of_the_readme_are_targets_of_the_makefile() -> None:
     targets = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"\bmake ([a-z]+)\b", README)) <= targets
+    assert set(re.findall(r"\bmake ([a-z]+)\b", README.read_text())) <= targets
 
 
 def test_links_lead_to_files() -> None:

@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from app.errors import InvalidImageUrlException
 
 DRIVE_DOWNLOAD = "https://drive.usercontent.google.com/download"
+DROPBOX = "https://www.dropbox.com"
 _DRIVE_HOSTS = frozenset({"drive.google.com", "www.drive.google.com", "docs.google.com"})
 _DRIVE_FILE = re.compile(r"/(?:a/[^/]+/)?file/(?:u/\d+/)?d/([\w-]+)(?:/.*)?", re.ASCII)
 _DRIVE_ID = re.compile(r"[\w-]{10,}", re.ASCII)
@@ -32,7 +33,7 @@ def direct(url: str) -> str:
         if not _DROPBOX_FILE.fullmatch(parts.path):
             raise _no_file("Dropbox")
         query = [(name, value) for name, value in parse_qsl(parts.query) if name not in ("dl", "raw")]
-        return parts._replace(scheme="https", query=urlencode([*query, ("dl", "1")]), fragment="").geturl()
+        return f"{DROPBOX}{parts.path}?{urlencode([*query, ('dl', '1')])}"
     return url
 
 

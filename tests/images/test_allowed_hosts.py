@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
+from app.measure.service import running
 from app.settings import SettingsError, load_settings
 from tests.dns import NameServer, resolving
 from tests.images.fetching import fetch, network, refusal
@@ -122,3 +124,16 @@ def test_the_address_of_a_listed_host_is_checked_too(site: Site, server: NameSer
 
 def test_an_address_can_be_listed(site: Site) -> None:
     assert fetch(site.url + "/photo", allowed=network("127.0.0.2/32"), hosts=hosts("127.0.0.2")) == b"photo"
+
+
+def test_the_service_keeps_to_the_setting(site: Site) -> None:
+    with (
+        running(IMAGE_URL_ALLOWED_NETWORKS="127.0.0.0/8", IMAGE_URL_ALLOWED_HOSTS="127.0.0.2") as service,
+        serving("127.0.0.3") as other,
+    ):
+        other.files["/photo"] = b"photo"
+        for url, status in ((site.url, 415), (other.url, 422)):
+            answer = httpx.post(f"{service.url}/identify", json={"image_url": f"{url}/photo"}, timeout=60)
+            assert answer.status_code == status
+        assert site.visits == ["/photo"]
+        assert other.visits == []

@@ -1,0 +1,122 @@
+"""Second tries where no face was found: brighter, turned, with room around it.
+
+Each kind is tried at most once, on a small copy, and the first that finds a face ends it. docs/adr/0011
+has the figures.
+"""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.domain import Pixels
+from app.engine.detector import COARSE_SIDE, FINE_SIDE, Detection, Detector
+
+# A second try counts from this score on.
+LEAST_SCORE = 0.6
+# Long side of what a second try looks at: the detector's coarse and tiny pass, never its finer one.
+SIDE = COARSE_SIDE
+# A picture is dark or backlit when this share of it has a luma below this.
+DARK_SHARE, DARK_LUMA = 0.2, 20
+# Brightening: blur in pixels; the percentile of luma that becomes white, and its least value; gamma.
+BLUR, WHITE_PERCENTILE, LEAST_WHITE, GAMMA = 1.5, 99, 4, 0.4
+# Grey between turned copies, in pixels, and around a picture, as a share of its long side.
+GAP, PADDING = 16, 0.5
+_GREY = (127, 127, 127)
+_TURNS = (cv2.ROTATE_90_CLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_COUNTERCLOCKWISE)
+
+
+class Kind(StrEnum):
+    """What a second try does to the picture."""
+
+    BRIGHTER = "brighter"
+    TURNED = "turned"
+    PADDED = "padded"
+
+
+class Found(NamedTuple):
+    """Faces in pixels of the image that was given, and what to see them in.
+
+    `seen` has the size of that image: it is the image itself, or a brighter one. `by` is the second try
+    that found them, if one did.
+    """
+
+    detections: list[Detection]
+    seen: Pixels
+    by: Kind | None = None
+
+
+class _View(NamedTuple):
+    """A copy of the image within a canvas: where it lies from left to right, and the way back.
+
+    `back`, shape (2, 3), takes points of the canvas to points of the image.
+    """
+
+    left: float
+    right: float
+    back: NDArray[np.float64]
+
+
+class SecondTries:
+    """A detector that looks again, and otherwise, at a picture in which it finds no face."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+
+    def detect(self, image: Pixels) -> Found:
+        """The faces of an image, shape (height, width, 3), BGR; best score first."""
+        detections = self._detector.detect(image)
+        if detections:
+            return Found(detections, image)
+        height, width = image.shape[:2]
+        small = _within(image, SIDE)
+        dark = is_dark(small)
+        if dark:
+            small = brightened(small)
+        for kind, canvas, views in _tries(small, (width, height), dark):
+            detections = _best_view(self._detector.detect(canvas), views)
+            if detections:
+                seen = _resized(brightened(_within(image, FINE_SIDE)), width, height) if dark else image
+                return Found(detections, seen, kind)
+        return Found([], image)
+
+
+def is_dark(image: Pixels) -> bool:
+    """Whether a picture, or what stands before its bright parts, is dark."""
+    luma = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    return float((luma < DARK_LUMA).mean()) >= DARK_SHARE
+
+
+def brightened(image: Pixels) -> Pixels:
+    """A dark or backlit picture with its shadows lifted; blurred, for what is lifted is mostly noise."""
+    light = cv2.GaussianBlur(image.astype(np.float32), (0, 0), BLUR)
+    white = np.percentile(cv2.cvtColor(light, cv2.COLOR_BGR2GRAY), WHITE_PERCENTILE)
+    light = np.minimum(light / max(float(white), LEAST_WHITE), 1)
+    return np.asarray(255 * cv2.pow(light, GAMMA), dtype=np.uint8)
+
+
+def _tries(small: Pixels, size: tuple[int, int], dark: bool) -> Iterator[tuple[Kind, Pixels, list[_View]]]:
+    """What to look at, in turn; `size` is the image's width and height."""
+    if dark:
+        yield Kind.BRIGHTER, small, [_view(small, size, 0, 0)]
+    yield Kind.TURNED, *_turned(small, size)
+    yield Kind.PADDED, *_padded(small, size)
+
+
+def _turned(small: Pixels, size: tuple[int, int]) -> tuple[Pixels, list[_View]]:
+    """The picture turned by 90, 180 and 270 degrees, side by side."""
+    height, width = small.shape[:2]
+    scale = (SIDE - 2 * GAP - 2) / (2 * height + width)
+    tile = _resized(small, max(1, round(scale * width)), max(1, round(scale * height)))
+    copies = [np.asarray(cv2.rotate(tile, turn), np.uint8) for turn in _TURNS]
+    wide = sum(copy.shape[1] for copy in copies) + 2 * GAP
+    canvas = np.full((max(tile.shape[:2]), wide, 3), _GREY, np.uint8)
+    views, left = [], 0
+    for turn, copy in zip(_TURNS, copies, strict=True):
+        canvas[: copy.shape[0], left : left + copy.shape[1]] = copy
+        views.append(_view(tile, size, left, 0, turn))
+        left += copy.shape[1] + GAP
+    return canvas, views
