@@ -40,7 +40,10 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        responses={"4XX": {"model": problems.Problem, "content": {problems.MEDIA_TYPE: {}}}},
+        responses={
+            status: {"model": problems.Problem, "content": {problems.MEDIA_TYPE: {}}}
+            for status in ("4XX", "5XX")
+        },
     )
     for router in (
         door.router,

@@ -27,6 +27,12 @@ class Metrics:
         self.images_without_face = Counter(
             "images_without_face_total", "Images in which no face was found", registry=self.registry
         )
+        self.second_tries = Counter(
+            "second_tries_total",
+            "Images in which only a second try found a face, by its kind",
+            ["kind"],
+            registry=self.registry,
+        )
         self.faces_indexed = Counter(
             "faces_indexed_total", "Faces stored in collections", registry=self.registry
         )

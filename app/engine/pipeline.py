@@ -16,6 +16,7 @@ from app.engine.landmarks import Landmarker
 from app.engine.packs import GENDER_AGE, POINTS_106, Pack
 from app.engine.pose import pose_of_106, pose_of_five
 from app.engine.quality import reasons_against
+from app.engine.second_tries import SecondTries
 from app.metrics import Metrics
 
 
@@ -24,7 +25,7 @@ class Pipeline:
 
     def __init__(self, pack: Pack, folder: Path, min_confidence: float, metrics: Metrics) -> None:
         self.pack = pack
-        self._detector = Detector(folder / pack.detector.name, min_confidence)
+        self.detector = SecondTries(Detector(folder / pack.detector.name, min_confidence))
         self._embedder = Embedder(folder / pack.recogniser.name, pack.vector_size)
         self._landmarker = Landmarker(folder / POINTS_106.name)
         self._gender_age = GenderAge(folder / GENDER_AGE.name) if GENDER_AGE in pack.others else None
@@ -33,29 +34,31 @@ class Pipeline:
     def analyse(self, image: Pixels, look: Look) -> tuple[Face, ...]:
         """Find the faces of an upright image, shape (height, width, 3), BGR; largest box first."""
         with self._stage("detect"):
-            detections = self._detector.detect(image)
+            detections, seen, by = self.detector.detect(image)
         self._metrics.faces_detected.inc(len(detections))
         if not detections:
             self._metrics.images_without_face.inc()
+        if by is not None:
+            self._metrics.second_tries.labels(by).inc()
         detections.sort(key=lambda detection: detection.area, reverse=True)
         found = []
         wanted = look.embed is not Embed.NONE
         for detection in detections[: look.max_faces]:
-            face = self._judged(image, detection, look)
+            face = self._judged(image, seen, detection, look)
             if wanted and not face.reasons:
-                face = self._embedded(image, detection, face, look.quality)
+                face = self._embedded(seen, detection, face, look.quality)
                 wanted = look.embed is Embed.ALL or face.embedding is None
             found.append(face)
         return tuple(found)
 
-    def _judged(self, image: Pixels, detection: Detection, look: Look) -> Face:
-        """A face with the details asked for, and the reasons against it."""
+    def _judged(self, image: Pixels, seen: Pixels, detection: Detection, look: Look) -> Face:
+        """A face with the details asked for, as `seen` shows them, and the reasons against it."""
         with self._stage("measure"):
             face = _face(image, detection)
             passing = not reasons_against(face, look.quality)
             # A pose that decides must be a good one.
             if look.detail > Detail.BOX or (passing and look.quality is not QualityLevel.NONE):
-                face = replace(face, details=self._details(image, detection, look.detail))
+                face = replace(face, details=self._details(seen, detection, look.detail))
             return replace(face, reasons=reasons_against(face, look.quality))
 
     def _details(self, image: Pixels, detection: Detection, detail: Detail) -> Details:

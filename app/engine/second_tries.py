@@ -120,3 +120,70 @@ def _turned(small: Pixels, size: tuple[int, int]) -> tuple[Pixels, list[_View]]:
         views.append(_view(tile, size, left, 0, turn))
         left += copy.shape[1] + GAP
     return canvas, views
+
+
+def _padded(small: Pixels, size: tuple[int, int]) -> tuple[Pixels, list[_View]]:
+    """The picture with grey around it: a face that leaves the frame lies within the canvas."""
+    height, width = small.shape[:2]
+    scale = SIDE / (1 + 2 * PADDING) / max(height, width)
+    tile = _resized(small, max(1, round(scale * width)), max(1, round(scale * height)))
+    edge = round(PADDING * max(tile.shape))
+    canvas = cv2.copyMakeBorder(tile, edge, edge, edge, edge, cv2.BORDER_CONSTANT, value=_GREY)
+    return np.asarray(canvas, np.uint8), [_view(tile, size, edge, edge)]
+
+
+def _view(tile: Pixels, size: tuple[int, int], left: int, top: int, turn: int | None = None) -> _View:
+    """A copy with its corner at (left, top) that was made by turning `tile`, a small image of `size`."""
+    height, width = tile.shape[:2]
+    wide = height if turn in (cv2.ROTATE_90_CLOCKWISE, cv2.ROTATE_90_COUNTERCLOCKWISE) else width
+    # From the corner of the copy to the corner of the tile: turned back, then moved.
+    linear, shift = {
+        None: ([[1, 0], [0, 1]], [0, 0]),
+        cv2.ROTATE_90_CLOCKWISE: ([[0, 1], [-1, 0]], [0, height]),
+        cv2.ROTATE_180: ([[-1, 0], [0, -1]], [width, height]),
+        cv2.ROTATE_90_COUNTERCLOCKWISE: ([[0, -1], [1, 0]], [width, 0]),
+    }[turn]
+    scale = np.array([size[0] / width, size[1] / height])
+    matrix = np.array(linear) * scale[:, None]
+    # Points count from the middle of the first pixel.
+    origin = scale * shift - matrix @ (np.array([left, top]) - 0.5) - 0.5
+    return _View(left, left + wide, np.hstack([matrix, origin[:, None]]))
+
+
+def _best_view(detections: list[Detection], views: list[_View]) -> list[Detection]:
+    """The faces of the view that shows the surest one, in pixels of the image."""
+    best: list[Detection] = []
+    for view in views:
+        within = [detection for detection in detections if _lies_in(detection, view)]
+        # The detector's best come first.
+        if within and (not best or within[0].score > best[0].score):
+            best, back = within, view.back
+    return [_taken_back(detection, back) for detection in best]
+
+
+def _lies_in(detection: Detection, view: _View) -> bool:
+    middle = (detection.corners[0] + detection.corners[2]) / 2
+    return detection.score >= LEAST_SCORE and view.left - GAP / 2 <= middle < view.right + GAP / 2
+
+
+def _taken_back(detection: Detection, back: NDArray[np.float64]) -> Detection:
+    points = detection.points @ back[:, :2].T + back[:, 2]
+    corners = np.array(detection.corners).reshape(2, 2) @ back[:, :2].T + back[:, 2]
+    left, top = corners.min(axis=0).tolist()
+    right, bottom = corners.max(axis=0).tolist()
+    return Detection((left, top, right, bottom), detection.score, points.astype(np.float32))
+
+
+def _within(image: Pixels, side: int) -> Pixels:
+    """The image, or a copy with its long side at `side` if it is larger."""
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return image
+    return _resized(image, max(1, round(scale * width)), max(1, round(scale * height)))
+
+
+def _resized(image: Pixels, width: int, height: int) -> Pixels:
+    # Averaged where it shrinks to half or less, against aliasing.
+    method = cv2.INTER_AREA if 2 * max(width, height) <= max(image.shape[:2]) else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width, height), interpolation=method), dtype=np.uint8)

@@ -30,7 +30,7 @@ def test_metrics_count_operations_and_stages(http: httpx.Client) -> None:
     text = http.get("/metrics").text
     assert 'face_operations_total{code="",operation="ListCollections"}' in text
     assert 'face_operations_total{code="UnknownOperationException",operation="unknown"}' in text
-    for stage in ("queue", "decode", "detect", "embed"):
+    for stage in ("queue", "decode", "detect", "measure"):
         assert re.search(rf'face_stage_seconds_count{{stage="{stage}"}} [1-9]', text)
     assert "http_request_duration_seconds" in text
     assert "made-up" not in text
@@ -76,3 +76,18 @@ def test_every_reference_of_the_openapi_document_leads_somewhere(http: httpx.Cli
                 check(item)
 
     check(document)
+
+
+def test_every_call_has_a_name_an_example_errors_and_who_may_call(http: httpx.Client) -> None:
+    document = http.get("/openapi.json").json()
+    calls = [call for path in document["paths"].values() for call in path.values()]
+    names = [call["operationId"] for call in calls]
+    assert len(set(names)) == len(names)
+    assert {"IdentifyFace", "VerifyFace", "EnrollFace", "CompareFaces", "RebuildIndex"} <= set(names)
+    for call in calls:
+        assert {"4XX", "5XX"} <= call["responses"].keys()
+        if call["operationId"] not in ("Live", "Health", "Ready"):
+            assert {"HTTPBearer": []} in call["security"]
+            assert {"APIKeyHeader": []} in call["security"]
+        for kind, content in call.get("requestBody", {}).get("content", {}).items():
+            assert kind != "application/json" or content["example"]

@@ -19,7 +19,7 @@ class NewCollection(body.Body):
     "",
     status_code=201,
     operation_id="CreateCollection",
-    openapi_extra=body.openapi(NewCollection),
+    openapi_extra=body.openapi(NewCollection, example={"collection_id": "party"}),
 )
 async def create_collection(
     request: Request, resources: ResourcesNow, caller: Admin

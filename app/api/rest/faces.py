@@ -23,6 +23,8 @@ MaxMatches = Annotated[int, Field(ge=1, le=4096)]
 AttributeList = Annotated[
     Attributes, BeforeValidator(lambda sent: sent.split(",") if isinstance(sent, str) else sent)
 ]
+_PHOTO = "https://example.org/photo.jpg"
+_IMAGE = {"image_url": _PHOTO}
 PAIR_UPLOADS = frozenset({"source", "target"})
 
 
@@ -69,7 +71,7 @@ class DeleteFaces(body.Body):
 @router.post(
     "/detect-faces",
     operation_id="DetectFaces",
-    openapi_extra=body.openapi(DetectFaces, UPLOADS),
+    openapi_extra=body.openapi(DetectFaces, UPLOADS, example={**_IMAGE, "attributes": ["ALL"]}),
     response_model_exclude_none=True,
 )
 async def detect_faces(
@@ -86,7 +88,13 @@ async def detect_faces(
 
 
 @router.post(
-    "/compare-faces", operation_id="CompareTwoImages", openapi_extra=body.openapi(CompareFaces, PAIR_UPLOADS)
+    "/compare-faces",
+    operation_id="CompareTwoImages",
+    openapi_extra=body.openapi(
+        CompareFaces,
+        PAIR_UPLOADS,
+        example={"source_image_url": _PHOTO, "target_image_url": _PHOTO, "similarity_threshold": 80},
+    ),
 )
 async def compare_faces(
     request: Request, resources: ResourcesNow, caller: Reader
@@ -107,7 +115,7 @@ async def compare_faces(
 @router.post(
     "/collections/{collection_id}/index-faces",
     operation_id="IndexFaces",
-    openapi_extra=body.openapi(IndexFaces, UPLOADS),
+    openapi_extra=body.openapi(IndexFaces, UPLOADS, example={**_IMAGE, "external_image_id": "photo.jpg"}),
     response_model_exclude_none=True,
 )
 async def index_faces(
@@ -136,7 +144,7 @@ async def index_faces(
 @router.post(
     "/collections/{collection_id}/search-faces",
     operation_id="SearchFaces",
-    openapi_extra=body.openapi(SearchFaces, UPLOADS),
+    openapi_extra=body.openapi(SearchFaces, UPLOADS, example={**_IMAGE, "max_faces": 10}),
     response_model_exclude_none=True,
 )
 async def search_faces(
@@ -192,7 +200,7 @@ async def list_faces(
 @router.delete(
     "/collections/{collection_id}/faces",
     operation_id="DeleteFaces",
-    openapi_extra=body.openapi(DeleteFaces),
+    openapi_extra=body.openapi(DeleteFaces, example={"face_ids": ["143c4e1e-09c3-43ff-a946-7554a2723e46"]}),
     response_model_exclude_none=True,
 )
 async def delete_faces(
