@@ -168,8 +168,9 @@ class ModelMismatch(InvalidParameterException):
         super().__init__(
             f"The collection id: {collection_id} holds vectors of face model {pinned}, this service "
             f"runs face model {running}. Vectors of different models can't be compared: start the "
-            f"service with a pack of model {pinned} (python -m app models list), or create a new "
-            "collection and index the images again.",
+            f"service with a pack of model {pinned} (python -m app models list), embed the collection's "
+            "faces anew from their photos (POST /index with {}), or create a new collection and "
+            "index the images again.",
             reason="FaceModelMismatch",
         )
 

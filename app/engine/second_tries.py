@@ -17,8 +17,8 @@ from app.engine.detector import COARSE_SIDE, FINE_SIDE, Detection, Detector
 
 # A second try counts from this score on.
 LEAST_SCORE = 0.6
-# Long side of what a second try looks at: the detector's coarse and tiny pass, never its finer one.
-SIDE = COARSE_SIDE
+# Long side of the copies that are turned or padded.
+COPY_SIDE = 160
 # A picture is dark or backlit when this share of it has a luma below this.
 DARK_SHARE, DARK_LUMA = 0.2, 20
 # Brightening: blur in pixels; the percentile of luma that becomes white, and its least value; gamma.
@@ -64,20 +64,20 @@ class SecondTries:
     """A detector that looks again, and otherwise, at a picture in which it finds no face."""
 
     def __init__(self, detector: Detector) -> None:
-        self._detector = detector
+        self.first = detector
 
     def detect(self, image: Pixels) -> Found:
         """The faces of an image, shape (height, width, 3), BGR; best score first."""
-        detections = self._detector.detect(image)
+        detections = self.first.detect(image)
         if detections:
             return Found(detections, image)
         height, width = image.shape[:2]
-        small = _within(image, SIDE)
+        small = _within(image, COARSE_SIDE)
         dark = is_dark(small)
         if dark:
             small = brightened(small)
         for kind, canvas, views in _tries(small, (width, height), dark):
-            detections = _best_view(self._detector.detect(canvas), views)
+            detections = _best_view(self.first.detect(canvas), views)
             if detections:
                 seen = _resized(brightened(_within(image, FINE_SIDE)), width, height) if dark else image
                 return Found(detections, seen, kind)
@@ -108,9 +108,7 @@ def _tries(small: Pixels, size: tuple[int, int], dark: bool) -> Iterator[tuple[K
 
 def _turned(small: Pixels, size: tuple[int, int]) -> tuple[Pixels, list[_View]]:
     """The picture turned by 90, 180 and 270 degrees, side by side."""
-    height, width = small.shape[:2]
-    scale = (SIDE - 2 * GAP - 2) / (2 * height + width)
-    tile = _resized(small, max(1, round(scale * width)), max(1, round(scale * height)))
+    tile = _scaled(small, COPY_SIDE)
     copies = [np.asarray(cv2.rotate(tile, turn), np.uint8) for turn in _TURNS]
     wide = sum(copy.shape[1] for copy in copies) + 2 * GAP
     canvas = np.full((max(tile.shape[:2]), wide, 3), _GREY, np.uint8)
@@ -124,10 +122,8 @@ def _turned(small: Pixels, size: tuple[int, int]) -> tuple[Pixels, list[_View]]:
 
 def _padded(small: Pixels, size: tuple[int, int]) -> tuple[Pixels, list[_View]]:
     """The picture with grey around it: a face that leaves the frame lies within the canvas."""
-    height, width = small.shape[:2]
-    scale = SIDE / (1 + 2 * PADDING) / max(height, width)
-    tile = _resized(small, max(1, round(scale * width)), max(1, round(scale * height)))
-    edge = round(PADDING * max(tile.shape))
+    tile = _scaled(small, COPY_SIDE)
+    edge = round(PADDING * COPY_SIDE)
     canvas = cv2.copyMakeBorder(tile, edge, edge, edge, edge, cv2.BORDER_CONSTANT, value=_GREY)
     return np.asarray(canvas, np.uint8), [_view(tile, size, edge, edge)]
 
@@ -176,10 +172,12 @@ def _taken_back(detection: Detection, back: NDArray[np.float64]) -> Detection:
 
 def _within(image: Pixels, side: int) -> Pixels:
     """The image, or a copy with its long side at `side` if it is larger."""
+    return image if max(image.shape[:2]) <= side else _scaled(image, side)
+
+
+def _scaled(image: Pixels, side: int) -> Pixels:
     height, width = image.shape[:2]
     scale = side / max(height, width)
-    if scale >= 1:
-        return image
     return _resized(image, max(1, round(scale * width)), max(1, round(scale * height)))
 
 
