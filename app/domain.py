@@ -262,9 +262,10 @@ class UrlImage:
 
 @dataclass(frozen=True, slots=True)
 class SupabaseImage:
-    """An object of the configured bucket, by its path in it; read only where the account may."""
+    """An object of a Supabase bucket, by its path in it; read only where the account may."""
 
     account_id: str
+    bucket: str
     path: str
 
 

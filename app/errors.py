@@ -89,6 +89,9 @@ class InvalidImageFormatException(ServiceError):
     http_status = 415
     default_message = "Request has invalid image format"
 
+    def __init__(self) -> None:
+        super().__init__(detail="The image is no JPEG, PNG, WebP or HEIC that can be read")
+
 
 class ImageTooLargeException(ServiceError):
     http_status = 413
@@ -191,6 +194,14 @@ class ServiceUnavailableError(ServiceError):
     http_status = 503
     default_message = "The service is temporarily unavailable"
     retry_after_s: ClassVar[int] = 2
+
+
+class StorageUnavailableError(ServiceUnavailableError):
+    """A photo storage fails; clients know it as ServiceUnavailableError."""
+
+    @property
+    def code(self) -> str:
+        return ServiceUnavailableError.__name__
 
 
 class InternalServerError(ServiceError):

@@ -47,7 +47,10 @@ class Storage(Handler):
         site = self.server
         assert isinstance(site, SupabaseSite)
         site.visits.append(self.path)
+        time.sleep(site.delay_s)
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if site.nonsense:
+            return self.answer(200, b'{"error": "x"}')
         if not self.has_key():
             return self.problem(400, "403", "Unauthorized", "Invalid JWT")
         bucket = self.path.removeprefix(f"{_OBJECT}/list/")
@@ -72,6 +75,7 @@ class Storage(Handler):
 class SupabaseSite(Site):
     broken = 0
     delay_s = 0.0
+    nonsense = False
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from app.api import sigv4
 from app.domain import Caller, Role
 from app.errors import (
     AccessDeniedException,
+    InvalidParameterException,
     MissingAuthenticationTokenException,
     UnrecognizedClientException,
 )
@@ -127,6 +128,7 @@ def _needs(role: Role) -> Callable[..., Awaitable[Caller]]:
             object, Depends(APIKeyHeader(name="X-API-Key", auto_error=False, description=_KEY_FORM))
         ],
     ) -> Caller:
+        _refuse_unknown_parameters(request)
         if not resources.settings.auth_required:
             return _anybody(request, resources)
         found = await _bearer_of(request, resources)
@@ -134,6 +136,17 @@ def _needs(role: Role) -> Callable[..., Awaitable[Caller]]:
         return found
 
     return caller
+
+
+def _refuse_unknown_parameters(request: Request) -> None:
+    """InvalidParameterException for a query parameter that the route doesn't have: it may be misspelt."""
+    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+    unknown = sorted(set(request.query_params) - known)
+    if unknown:
+        may_have = ", ".join(sorted(known)) or "none"
+        raise InvalidParameterException(
+            f"The query has no parameter {unknown[0][:64]!r}; it may have: {may_have}", reason="InvalidField"
+        )
 
 
 async def confirm_self(resources: Resources, caller: Caller, collection_id: str, member_id: str) -> None:

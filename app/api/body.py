@@ -2,11 +2,11 @@
 
 import asyncio
 import re
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import from_json
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import PydanticCustomError, from_json
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
@@ -23,14 +23,61 @@ from app.errors import (
 MAX_FIELDS = 64
 SHOWN_PROBLEMS = 10
 LARGE_BODY_BYTES = 64 * 1024
+LARGEST_NUMBER = 1e15
+# pydantic's words for people who don't know Python.
+_WORDS = {
+    "dict_type": "is not a JSON object",
+    "model_type": "is not a JSON object",
+    "model_attributes_type": "is not a JSON object",
+    "list_type": "is not a list",
+    "string_type": "is not a text",
+}
 
 BodyT = TypeVar("BodyT", bound="Body")
 
 
 class Body(BaseModel):
-    """Fields of a request. Unknown fields are refused: a misspelt one would be ignored in silence."""
+    """Fields of a request. Unknown fields are refused: a misspelt one would be ignored in silence.
+
+    An empty text counts as absent, as a form's empty field does and the unset variable of an app builder,
+    but for the fields named in `empty_counts`.
+    """
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    empty_counts: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_texts(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict):
+            return fields
+        return {name: value for name, value in fields.items() if value != "" or name in cls.empty_counts}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _storable(cls, fields: Any) -> Any:
+        refuse_unstorable(fields)
+        return fields
+
+
+def refuse_unstorable(value: Any) -> None:
+    """Refuse what PostgreSQL can't keep, at any depth: NUL characters, and numbers beyond 1e15.
+
+    Raises:
+        PydanticCustomError: there is one.
+    """
+    if isinstance(value, str):
+        if "\0" in value:
+            raise PydanticCustomError("nul", "must not hold the character NUL")
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            refuse_unstorable(name)
+            refuse_unstorable(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            refuse_unstorable(inner)
+    elif isinstance(value, int | float) and not abs(value) <= LARGEST_NUMBER:
+        raise PydanticCustomError("number", "numbers beyond 1e15 are sent as text")
 
 
 class _InMemoryParser(MultiPartParser):
@@ -64,7 +111,7 @@ async def read(
         if len(body) > LARGE_BODY_BYTES:
             return await asyncio.to_thread(_validate_json, model, body, files)
         return _validate_json(model, body, files)
-    raise UnsupportedMediaTypeException
+    raise UnsupportedMediaTypeException(None if files else "Send the request as application/json")
 
 
 async def _read_multipart(request: Request, files: frozenset[str], many: frozenset[str]) -> dict[str, Any]:
@@ -85,7 +132,8 @@ async def _read_multipart(request: Request, files: frozenset[str], many: frozens
             if value == "" or (isinstance(value, UploadFile) and not value.filename and not value.size):
                 continue  # what a browser sends for a field that was left empty
             if name in fields and name not in many:
-                raise _wrong_field(name, "given twice")
+                several = "; several photos are sent as `files`" if "files" in many else ""
+                raise _wrong_field(name, f"given twice{several}")
             if isinstance(value, UploadFile):
                 if name not in files:
                     raise _wrong_field(name, "no file is expected here")
@@ -133,7 +181,15 @@ def _validate_json(model: type[BodyT], body: bytes, files: frozenset[str]) -> Bo
 def _refusal(error: ValidationError) -> ServiceError:
     found = error.errors(include_url=False, include_input=False, include_context=False)
     described = [
-        ": ".join(filter(None, (".".join(_shown(str(step)) for step in problem["loc"]), problem["msg"])))
+        ": ".join(
+            filter(
+                None,
+                (
+                    ".".join(_shown(str(step)) for step in problem["loc"]),
+                    _WORDS.get(problem["type"], problem["msg"]),
+                ),
+            )
+        )
         for problem in found[:SHOWN_PROBLEMS]
     ]
     return InvalidParameterException("; ".join(described), reason="InvalidField")
@@ -177,6 +233,12 @@ def _inlined(field: Any, definitions: dict[str, Any]) -> Any:
         return [_inlined(item, definitions) for item in field]
     if not isinstance(field, dict):
         return field
+    options = field.get("anyOf", [])
+    kept = [option for option in options if option.get("type") != "null"]
+    if len(kept) < len(options):  # absent says the same, and importers stumble over null
+        rest = {key: value for key, value in field.items() if key not in ("anyOf", "default")}
+        only = kept[0] if len(kept) == 1 else {"anyOf": kept}
+        return _inlined({**only, **rest}, definitions)
     if "$ref" in field:
         rest = {key: value for key, value in field.items() if key != "$ref"}
         return {**_inlined(definitions[field["$ref"].rsplit("/", 1)[-1]], definitions), **rest}

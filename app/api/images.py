@@ -59,7 +59,7 @@ class NamedImage(Body):
     s3_bucket: S3Bucket | None = None
     s3_key: S3Key | None = None
 
-    def sources(self, caller: Caller) -> list[ImageSource]:
+    def sources(self, settings: Settings, caller: Caller) -> list[ImageSource]:
         """Every image that the fields name."""
         if (self.s3_bucket is None) != (self.s3_key is None):
             raise InvalidParameterException("s3_bucket and s3_key go together", reason="InvalidImageFields")
@@ -69,7 +69,7 @@ class NamedImage(Body):
         if self.image_url is not None:
             found.append(_linked(self.image_url, caller))
         if self.supabase_path is not None:
-            found.append(SupabaseImage(caller.account_id, self.supabase_path.lstrip("/")))
+            found.append(supabase_image(self.supabase_path, settings, caller))
         if self.s3_bucket is not None and self.s3_key is not None:
             found.append(S3Image(caller.account_id, self.s3_bucket, self.s3_key))
         # What the service's own credentials can read is not for every user of an app.
@@ -79,7 +79,7 @@ class NamedImage(Body):
 
     def the_image(self, settings: Settings, caller: Caller) -> ImageInput:
         """The one image; InvalidParameterException when there is none, or more than one."""
-        return required(_only(self.sources(caller), settings), IMAGE_FIELDS)
+        return required(_only(self.sources(settings, caller), settings), IMAGE_FIELDS)
 
 
 class WithImage(NamedImage):
@@ -88,13 +88,13 @@ class WithImage(NamedImage):
     file: bytes | None = Field(default=None, repr=False)
     image: bytes | None = Field(default=None, repr=False)
 
-    def sources(self, caller: Caller) -> list[ImageSource]:
+    def sources(self, settings: Settings, caller: Caller) -> list[ImageSource]:
         uploads = [InlineImage(data) for data in (self.file, self.image) if data is not None]
-        return uploads + super().sources(caller)
+        return uploads + super().sources(settings, caller)
 
     def given_image(self, settings: Settings, caller: Caller) -> ImageInput | None:
         """The image, or None when the request names none."""
-        return _only(self.sources(caller), settings)
+        return _only(self.sources(settings, caller), settings)
 
     def required_image(self, settings: Settings, caller: Caller) -> ImageInput:
         """The image; InvalidParameterException when the request names none."""
@@ -108,7 +108,7 @@ def image_of(asked: Body, name: str, settings: Settings, caller: Caller) -> Imag
         InvalidParameterException: there is none, or more than one.
     """
     others = {field: getattr(asked, f"{name}_{field}") for field in NamedImage.model_fields}
-    sources = NamedImage.model_construct(**others).sources(caller)
+    sources = NamedImage.model_construct(**others).sources(settings, caller)
     upload = getattr(asked, name)
     if upload is not None:
         sources.insert(0, InlineImage(upload))
@@ -127,6 +127,11 @@ def _only(found: list[ImageSource], settings: Settings) -> ImageInput | None:
     if len(found) > 1:
         raise InvalidParameterException("The request names an image twice", reason="InvalidImageFields")
     return limits.rest(found[0], settings) if found else None
+
+
+def supabase_image(path: str, settings: Settings, caller: Caller) -> SupabaseImage:
+    """An object of the configured bucket."""
+    return SupabaseImage(caller.account_id, settings.supabase_storage_bucket, path.lstrip("/"))
 
 
 def _linked(url: str, caller: Caller) -> ImageSource:

@@ -34,13 +34,33 @@ def _json_text(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return from_json(value, allow_inf_nan=False)
+        found = from_json(value, allow_inf_nan=False)
     except ValueError:
         raise PydanticCustomError("json", "is not valid JSON") from None
+    body.refuse_unstorable(found)
+    return found
+
+
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _threshold_or_auto(value: Any) -> Any:
+    """A number also as the text that a form sends."""
+    if value == "auto":
+        return value
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if isinstance(value, bool) or not -1 <= number <= 1:
+        raise PydanticCustomError("threshold", "is a cosine from -1 to 1, or auto")
+    return number
 
 
 MemberId: TypeAlias = Annotated[
     str,
+    BeforeValidator(_as_text),
     # Checked with the rules of ids, which have a code of their own.
     Field(
         examples=["123"],
@@ -61,6 +81,8 @@ MetadataAnswer: TypeAlias = Annotated[dict[str, Any], Field(examples=[{"name": "
 class Enroll(WithImage):
     """One image, or up to 10: `files` as uploads, `images` as JSON."""
 
+    empty_counts = frozenset({"member_id"})
+
     member_id: MemberId
     files: list[bytes] | None = Field(default=None, repr=False, max_length=MAX_IMAGES)
     images: Annotated[list[NamedImage], BeforeValidator(_json_text), Field(max_length=MAX_IMAGES)] | None = (
@@ -80,7 +102,7 @@ class Enroll(WithImage):
         Raises:
             InvalidParameterException: none, more than 10, or one that is named twice.
         """
-        found = self.sources(caller) + [InlineImage(data) for data in self.files or ()]
+        found = self.sources(settings, caller) + [InlineImage(data) for data in self.files or ()]
         inputs = [limits.rest(source, settings) for source in found]
         inputs += [image.the_image(settings, caller) for image in self.images or ()]
         if not 1 <= len(inputs) <= MAX_IMAGES:
@@ -93,13 +115,15 @@ class Enroll(WithImage):
 
 class Identify(WithImage):
     top_k: TopK = 1
-    threshold: Cosine | Literal["auto"] | None = Field(
+    threshold: Annotated[Cosine | Literal["auto"], BeforeValidator(_threshold_or_auto)] | None = Field(
         default=None, description="A cosine; auto: by the size of the collection; none: the configured one"
     )
     faces: Literal["largest", "all"] = "largest"
 
 
 class Verify(WithImage):
+    empty_counts = frozenset({"member_id"})
+
     member_id: MemberId
     threshold: Cosine | None = None
 
@@ -123,6 +147,8 @@ class Compare(body.Body):
 class Update(body.Body):
     """`metadata` is merged into what is there, and a key with null is removed (RFC 7396)."""
 
+    empty_counts = frozenset({"subject"})
+
     metadata: Metadata | None = None
     subject: Annotated[str, Field(max_length=255)] | None = Field(
         default=None, description="The `sub` of the app user who is this member; an empty text unbinds"
@@ -135,6 +161,8 @@ class ListedPhoto(NamedImage):
 
 class Index(body.Body):
     """`prefix`, `photos`, or neither: then every face of the collection is embedded anew from its photo."""
+
+    empty_counts = frozenset({"prefix"})
 
     prefix: Annotated[str, Field(max_length=1024)] | None = Field(
         default=None,
@@ -260,6 +288,8 @@ class Erased(_Answer):
 class IndexFailure(_Answer):
     member_id: str | None
     reason: str
+    photo: int = Field(description="Its place among the photos of the job, from 0")
+    face_id: UUID = Field(description="The face that it was to bring, or to renew")
 
 
 class IndexJob(_Answer):

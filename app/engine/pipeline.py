@@ -14,7 +14,7 @@ from app.engine.embedder import Embedder
 from app.engine.genderage import GenderAge
 from app.engine.landmarks import Landmarker
 from app.engine.packs import GENDER_AGE, POINTS_106, Pack
-from app.engine.pose import pose_of_106, pose_of_five
+from app.engine.pose import pose_of_106, pose_of_five, with_profiles
 from app.engine.quality import reasons_against
 from app.engine.second_tries import SecondTries
 from app.metrics import Metrics
@@ -66,7 +66,7 @@ class Pipeline:
         points = self._landmarker.points(image, detection)
         details = Details(
             landmarks=landmarks.thirty(points, width, height),
-            pose=pose_of_106(points),
+            pose=with_profiles(pose_of_106(points), pose_of_five(detection.points)),
             eyes_open=eyes_open(points),
             mouth_open=mouth_open(points),
         )

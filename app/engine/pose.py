@@ -5,6 +5,7 @@ yaw when the nose points to the right of the image, pitch when it points up. Ang
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,10 @@ def _inverse(head: Floats) -> Floats:
     return inverse
 
 
+_FIVE_OVER_106 = 1.24
+# Five points see fewer than 1 in 100 faces of lfw-dev turned further, in degrees.
+_PROFILE = 50.0
+
 _INVERSE_5 = _inverse(HEAD_5)
 _INVERSE_106 = _inverse(np.array(list(HEAD_106.values())))
 _CHOSEN = list(HEAD_106)
@@ -59,6 +64,18 @@ def pose_of_five(points: NDArray[np.float32]) -> Pose:
 def pose_of_106(points: NDArray[np.float32]) -> Pose:
     """From the 106 points, shape (106, 2)."""
     return _fit(_INVERSE_106, points[_CHOSEN])
+
+
+def with_profiles(pose: Pose, of_five: Pose) -> Pose:
+    """The pose of the 106 points, but for heads turned so far that those points cling to the front.
+
+    The detector's points follow a profile further. Their yaw is 1.24 times that of the 106 points in the
+    mean of lfw-dev, where both are good.
+    """
+    yaw = of_five.yaw / _FIVE_OVER_106
+    if abs(of_five.yaw) <= _PROFILE or abs(yaw) <= abs(pose.yaw) or yaw * pose.yaw < 0:
+        return pose
+    return replace(pose, yaw=yaw)
 
 
 def _fit(inverse: Floats, points: NDArray[np.float32]) -> Pose:

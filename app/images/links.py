@@ -37,10 +37,29 @@ def direct(url: str) -> str:
     return url
 
 
-def _drive(path: str, query: dict[str, str]) -> str:
+def drive_file(url: str) -> str | None:
+    """The share link of a file in Google Drive without anything but its id; None for other URLs."""
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").rstrip(".").lower()
+    except ValueError:
+        return None
+    query = dict(parse_qsl(parts.query))
+    file_id = _drive_id(parts.path, query) if host in _DRIVE_HOSTS else None
+    if file_id is None or "resourcekey" in query:
+        return None
+    return f"https://drive.google.com/file/d/{file_id}/view"
+
+
+def _drive_id(path: str, query: dict[str, str]) -> str | None:
     found = _DRIVE_FILE.fullmatch(path)
     file_id = found[1] if found else query.get("id", "") if path in ("/open", "/uc") else ""
-    if not _DRIVE_ID.fullmatch(file_id):
+    return file_id if _DRIVE_ID.fullmatch(file_id) else None
+
+
+def _drive(path: str, query: dict[str, str]) -> str:
+    file_id = _drive_id(path, query)
+    if file_id is None:
         raise _no_file("Google Drive")
     wanted = {"id": file_id, "export": "download", "confirm": "t"}
     if "resourcekey" in query:  # older links need it

@@ -15,7 +15,7 @@ from app.domain import S3Image
 from app.errors import (
     ImageTooLargeException,
     InvalidS3ObjectException,
-    ServiceUnavailableError,
+    StorageUnavailableError,
     ThrottlingException,
 )
 from app.images.places import AllowedPlaces
@@ -37,12 +37,12 @@ def _as_service_errors() -> Iterator[None]:
         yield
     except ClientError as error:
         if error.response.get("Error", {}).get("Code") in _UNAVAILABLE:
-            raise ServiceUnavailableError("The photo storage is temporarily unavailable") from error
+            raise StorageUnavailableError("The photo storage is temporarily unavailable") from error
         raise InvalidS3ObjectException from error
     except ParamValidationError as error:
         raise InvalidS3ObjectException from error
     except BotoCoreError as error:
-        raise ServiceUnavailableError("The photo storage can't be reached") from error
+        raise StorageUnavailableError("The photo storage can't be reached") from error
 
 
 class S3Reader:
@@ -102,7 +102,7 @@ class S3Reader:
         with _as_service_errors():
             page = self._connect().list_objects_v2(Bucket=bucket, Prefix=prefix, StartAfter=after)
             keys = [entry["Key"] for entry in page.get("Contents", [])]
-            return keys, bool(keys) and page["IsTruncated"]
+            return keys, bool(keys) and keys[-1] > after and bool(page.get("IsTruncated"))
 
     def _read(self, image: S3Image, max_bytes: int) -> bytes:
         with _as_service_errors():

@@ -48,7 +48,7 @@ class ImageSources:
         if isinstance(prefix, S3Image):
             self._s3.confirm_listable(prefix.account_id, prefix.bucket, prefix.key)
         else:
-            self._supabase.confirm_listable(prefix.account_id, prefix.path)
+            self._supabase.confirm_listable(prefix)
 
     async def beginning_with(self, prefix: S3Image | SupabaseImage) -> AsyncIterator[S3Image | SupabaseImage]:
         """Every object whose key or path begins with that of `prefix`.
@@ -60,8 +60,8 @@ class ImageSources:
             async for key in self._s3.keys(prefix.account_id, prefix.bucket, prefix.key):
                 yield S3Image(prefix.account_id, prefix.bucket, key)
         else:
-            async for path in self._supabase.paths(prefix.account_id, prefix.path):
-                yield SupabaseImage(prefix.account_id, path)
+            async for path in self._supabase.paths(prefix):
+                yield SupabaseImage(prefix.account_id, prefix.bucket, path)
 
     async def _from_web(self, url: str, max_bytes: int) -> bytes:
         wanted = direct(url)

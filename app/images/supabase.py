@@ -15,7 +15,7 @@ from app.domain import SupabaseImage
 from app.errors import (
     ImageTooLargeException,
     InvalidSupabaseObjectException,
-    ServiceUnavailableError,
+    StorageUnavailableError,
     ThrottlingException,
 )
 from app.images.places import AllowedPlaces
@@ -55,7 +55,7 @@ class SupabaseReader:
             ImageTooLargeException: more than `max_bytes`.
             ServiceUnavailableError: the storage fails or does not answer.
         """
-        client = self._allowed(image.account_id, image.path)
+        client = self._allowed(image)
         if self._pending >= MAX_PENDING:
             raise ThrottlingException
         self._pending += 1
@@ -71,19 +71,19 @@ class SupabaseReader:
                     if len(body) > max_bytes:
                         raise ImageTooLargeException
                 return bytes(body)
-        except (httpx.TransportError, httpx.InvalidURL, TimeoutError) as error:
-            raise ServiceUnavailableError("The photo storage can't be reached") from error
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            raise StorageUnavailableError("The photo storage can't be reached") from error
         finally:
             self._pending -= 1
 
-    async def paths(self, account_id: str, prefix: str) -> AsyncIterator[str]:
-        """The paths of all objects that begin with a prefix, folder by folder.
+    async def paths(self, prefix: SupabaseImage) -> AsyncIterator[str]:
+        """The paths of all objects that begin with that of `prefix`, folder by folder.
 
         Raises:
             InvalidSupabaseObjectException, ServiceUnavailableError: as fetching does.
         """
-        client = self.confirm_listable(account_id, prefix)
-        folder, _, start = prefix.rpartition("/")
+        client = self.confirm_listable(prefix)
+        folder, _, start = prefix.path.rpartition("/")
         folders = [(folder, start)]
         while folders:
             folder, start = folders.pop()
@@ -96,12 +96,12 @@ class SupabaseReader:
                 else:
                     yield path
 
-    def confirm_listable(self, account_id: str, prefix: str) -> httpx.AsyncClient:
+    def confirm_listable(self, prefix: SupabaseImage) -> httpx.AsyncClient:
         """InvalidSupabaseObjectException unless an account may read all that begins with a prefix."""
-        return self._allowed(account_id, prefix)
+        return self._allowed(prefix)
 
     async def _entries(self, client: httpx.AsyncClient, folder: str) -> AsyncIterator[tuple[str, bool]]:
-        offset = 0
+        offset, last = 0, None
         while True:
             asked = {
                 "prefix": folder,
@@ -110,24 +110,26 @@ class SupabaseReader:
                 "sortBy": {"column": "name", "order": "asc"},
             }
             try:
-                answer = await client.post(f"/list/{self._bucket}", json=asked)
+                async with asyncio.timeout(_TIMEOUT_S):
+                    answer = await client.post(f"/list/{self._bucket}", json=asked)
                 _check(answer.status_code)
-                rows = answer.json()
-            except (httpx.TransportError, ValueError) as error:
-                raise ServiceUnavailableError("The photo storage can't be reached") from error
+                rows = [(str(row["name"]), row.get("id") is None) for row in answer.json()]
+            except (httpx.HTTPError, TimeoutError, ValueError, TypeError, KeyError, AttributeError) as error:
+                raise StorageUnavailableError("The photo storage can't be listed") from error
             for row in rows:
-                yield row["name"], row.get("id") is None
-            if len(rows) < _PAGE:
-                return
-            offset += len(rows)
+                yield row
+            if len(rows) < _PAGE or rows[-1] == last:
+                return  # the end, or a server that answers every page alike
+            offset, last = offset + len(rows), rows[-1]
 
-    def _allowed(self, account_id: str, path: str) -> httpx.AsyncClient:
+    def _allowed(self, image: SupabaseImage) -> httpx.AsyncClient:
         if self._client is None:
             raise InvalidSupabaseObjectException(
                 "Supabase Storage is not set up: SUPABASE_URL and SUPABASE_SERVICE_ROLE_KEY are missing",
                 reason="SupabaseNotConfigured",
             )
-        if not self._places.allow(account_id, self._bucket, path):
+        known = image.bucket == self._bucket
+        if not known or not self._places.allow(image.account_id, image.bucket, image.path):
             log.info("a Supabase object was refused: SUPABASE_ALLOWED does not name its place")
             raise InvalidSupabaseObjectException
         return self._client
@@ -143,5 +145,5 @@ def _check(status: int) -> None:
     if status in (401, 403):
         log.warning("Supabase Storage refused SUPABASE_SERVICE_ROLE_KEY (%s)", status)
     if status == 429 or status >= 500:
-        raise ServiceUnavailableError("The photo storage is temporarily unavailable")
+        raise StorageUnavailableError("The photo storage is temporarily unavailable")
     raise InvalidSupabaseObjectException

@@ -87,10 +87,15 @@ class Collections:
             kept = {key: value for key, value in tags.items() if key not in keys}
             await store.set_tags(session, caller.account_id, collection_id, kept)
 
-    async def require(self, session: AsyncSession, caller: Caller, collection_id: str) -> Collection:
-        """A collection of the caller; ResourceNotFoundException when there is none."""
+    async def require(
+        self, session: AsyncSession, caller: Caller, collection_id: str, *, keep: bool = False
+    ) -> Collection:
+        """A collection of the caller; ResourceNotFoundException when there is none.
+
+        With `keep` it can't be deleted, nor its vectors be switched, until the transaction ends.
+        """
         self.confirm_visible(caller, collection_id)
-        return await store.require(session, caller.account_id, collection_id)
+        return await store.require(session, caller.account_id, collection_id, keep=keep)
 
     async def require_searchable(
         self, session: AsyncSession, caller: Caller, collection_id: str, *, keep: bool = False

@@ -13,7 +13,7 @@ from app.service.photos import reference_of
 from app.store import collections as collection_store
 from app.store import index_jobs as store
 from app.store.database import Database
-from app.store.index_jobs import Item, Job, Progress
+from app.store.index_jobs import Failure, Item, Job, Progress
 
 SHOWN_FAILURES = 100
 
@@ -56,8 +56,8 @@ class IndexJobs:
         job = self._job(caller, collection_id, "reembed", allow_missing=allow_missing)
         return await self._enter(caller, job, ())
 
-    async def progress(self, caller: Caller, job_id: UUID) -> tuple[Progress, list[tuple[str | None, str]]]:
-        """How far a job is, and up to 100 of its failures: member ids, if known, and reasons."""
+    async def progress(self, caller: Caller, job_id: UUID) -> tuple[Progress, list[Failure]]:
+        """How far a job is, and up to 100 of its failures."""
         async with self._database.session() as session:
             found = await store.find(session, caller.account_id, job_id)
             if found is None or not caller.sees(found.collection_id):
@@ -94,10 +94,10 @@ class IndexJobs:
             if job.collection_id == DEFAULT_COLLECTION:
                 await collection_store.create(session, *place, job.face_model_version)
             if job.kind == "reembed":
-                await self._collections.require(session, caller, job.collection_id)
+                await self._collections.require(session, caller, job.collection_id, keep=True)
             else:
-                await self._collections.require_searchable(session, caller, job.collection_id)
-            await store.forget_old(session, *place)
+                await self._collections.require_searchable(session, caller, job.collection_id, keep=True)
+            await store.end_of_other_models(session, *place, job.face_model_version)
             if not await store.create(session, job):
                 raise ConflictException(
                     "The collection is being indexed by another job", reason="IndexInProgress"

@@ -7,10 +7,14 @@ from datetime import timedelta
 from pathlib import PurePosixPath
 from uuid import UUID, uuid4
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from app.domain import Embed, Face, ImageInput, ImageLimits, Look, S3Image, StoredFace, SupabaseImage
-from app.errors import InvalidParameterException, ServiceError, ServiceUnavailableError, ThrottlingException
+from app.errors import (
+    InvalidParameterException,
+    ServiceError,
+    ServiceUnavailableError,
+    StorageUnavailableError,
+    ThrottlingException,
+)
 from app.images.sources import ImageSources
 from app.service.analysis import Analyser
 from app.service.ids import USER_ID_MAX, public_id
@@ -18,7 +22,6 @@ from app.service.photos import reference_of, source_of
 from app.service.recognition import MOST_FACES, SAME_FACE_IOU, embedding_of
 from app.service.users import MAX_FACES_A_USER
 from app.store import collections as collection_store
-from app.store import faces as face_store
 from app.store import index_jobs as store
 from app.store.database import Database, StatementFailedError
 from app.store.index_jobs import Item, Job, Result
@@ -73,9 +76,6 @@ class IndexRunner:
             except (ServiceUnavailableError, StatementFailedError) as error:
                 log.warning("an index job rests: %s", type(error).__name__)
                 worked = False
-            except Exception:  # a job's fault must not end the work on others
-                log.exception("an index job failed in a way that nobody foresaw")
-                worked = False
             if not worked:
                 self._news.clear()
                 try:
@@ -86,12 +86,18 @@ class IndexRunner:
 
     async def _work_on_one(self) -> bool:
         async with self._database.session() as session:
+            await store.forget_old(session)
             job = await store.claim(session, self._face_model_version, LEASE)
         if job is None:
             return False
         renewing = asyncio.create_task(self._renew(job))
         try:
             await self._work_on(job)
+        except ServiceUnavailableError:
+            raise  # the database: the job waits for it
+        except Exception:  # of this job alone: it must not keep the others waiting
+            log.exception("an index job failed in a way that nobody foresaw")
+            await self._finish(job, "failed", "InternalError")
         finally:
             renewing.cancel()
             await asyncio.gather(renewing, return_exceptions=True)
@@ -111,27 +117,37 @@ class IndexRunner:
 
     async def _work_on(self, job: Job) -> None:
         if not job.listed:
+            await self._list_patiently(job)
+        elif not await self._embed_some(job):
+            await self._switch(job)
+
+    async def _list_patiently(self, job: Job) -> None:
+        for tried in range(1, _STORAGE_TRIES + 1):
             try:
                 await self._list(job)
+                return
+            except StorageUnavailableError as error:
+                if tried == _STORAGE_TRIES:
+                    await self._finish(job, "failed", error.reason or error.code)
+                    return
+                await asyncio.sleep(2**tried)
+            except ServiceUnavailableError:
+                raise
             except ServiceError as error:
                 await self._finish(job, "failed", error.reason or error.code)
                 return
-        while True:
-            await self._embed_all(job)
-            if await self._switched(job):
-                return
 
     async def _list(self, job: Job) -> None:
-        """Enter the photos of a job, in one transaction: a listing that was cut off begins anew."""
+        """Enter the photos of a job; a listing that was cut off begins anew."""
         async with self._database.session() as session:
             await store.clear_items(session, job.job_id)
-            if job.prefix is None:
-                await self._list_faces(session, job, 0)
-            else:
-                await self._list_prefix(session, job)
+        if job.prefix is not None:
+            await self._list_prefix(job)
+        # Faces of a collection are found as those that have no item yet.
+        async with self._database.session() as session:
             await store.mark_listed(session, job.job_id)
 
-    async def _list_prefix(self, session: AsyncSession, job: Job) -> None:
+    async def _list_prefix(self, job: Job) -> None:
         assert job.prefix is not None
         prefix = source_of(job.prefix, job.account_id)
         assert isinstance(prefix, S3Image | SupabaseImage)
@@ -148,46 +164,32 @@ class IndexRunner:
             items.append(Item(number, user.safe, user.original, reference_of(photo), uuid4()))
             number += 1
             if len(items) == _BATCH:
-                await store.add_items(session, job.job_id, items)
+                await self._add(job, items)
                 items = []
-        await store.add_items(session, job.job_id, items)
+        await self._add(job, items)
 
-    async def _list_faces(self, session: AsyncSession, job: Job, number: int) -> None:
-        after = None
-        while True:
-            page = await face_store.page(
-                session, job.account_id, job.collection_id, after=after, limit=_BATCH
-            )
-            await store.add_items(
-                session, job.job_id, [_item_of(face, number + rank) for rank, face in enumerate(page.items)]
-            )
-            number += len(page.items)
-            if page.last_key is None:
-                return
-            after = page.items[-1].face_id
+    async def _add(self, job: Job, items: Sequence[Item]) -> None:
+        async with self._database.session() as session:
+            await store.add_items(session, job.job_id, items)
 
-    async def _embed_all(self, job: Job) -> None:
-        after = -1
+    async def _embed_some(self, job: Job) -> bool:
+        """Work on some photos; False when there are none left. Then it is another job's turn."""
+        async with self._database.session() as session:
+            items = await store.pending(session, job.job_id, _BATCH)
+        by_photo: dict[str, list[Item]] = {}
+        for item in items:
+            by_photo.setdefault(item.photo or "", []).append(item)
         turns = asyncio.Semaphore(self._at_once)
-        while True:
-            async with self._database.session() as session:
-                items = await store.pending(session, job.job_id, after, _BATCH)
-            if not items:
-                return
-            by_photo: dict[str, list[Item]] = {}
-            for item in items:
-                by_photo.setdefault(item.photo or "", []).append(item)
-            tasks = [
-                asyncio.create_task(self._in_turn(turns, job, photo, some))
-                for photo, some in by_photo.items()
-            ]
-            try:
-                await asyncio.gather(*tasks)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-            after = items[-1].item
+        tasks = [
+            asyncio.create_task(self._in_turn(turns, job, photo, some)) for photo, some in by_photo.items()
+        ]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return bool(items)
 
     async def _in_turn(self, turns: asyncio.Semaphore, job: Job, photo: str, items: Sequence[Item]) -> None:
         async with turns:
@@ -200,9 +202,11 @@ class IndexRunner:
         try:
             found = await self._patiently(image, look)
         except ServiceError as error:
-            async with self._database.session() as session:
-                numbers = [item.item for item in items]
-                await store.fail_items(session, job.job_id, numbers, error.reason or error.code)
+            await self._fail(job, items, error.reason or error.code)
+            return
+        except Exception:  # of this photo alone
+            log.exception("a photo of an index job failed in a way that nobody foresaw")
+            await self._fail(job, items, "InternalError")
             return
         image_id, faces = found
         results, missing = [], []
@@ -217,6 +221,10 @@ class IndexRunner:
             if missing:
                 await store.fail_items(session, job.job_id, missing, "NoFaceFound")
 
+    async def _fail(self, job: Job, items: Sequence[Item], reason: str) -> None:
+        async with self._database.session() as session:
+            await store.fail_items(session, job.job_id, [item.item for item in items], reason)
+
     async def _patiently(self, image: ImageInput, look: Look) -> tuple[UUID, list[Face]]:
         """Analyse an image; requests of people go first, and a storage gets some more chances."""
         tries = 0
@@ -226,38 +234,34 @@ class IndexRunner:
                 return found.image_id, [face for face in found.faces if face.embedding is not None]
             except ThrottlingException:
                 await asyncio.sleep(_BUSY_S)
-            except ServiceUnavailableError:
+            except StorageUnavailableError:
                 tries += 1
                 if tries == _STORAGE_TRIES:
                     raise
                 await asyncio.sleep(2**tries)
 
-    async def _switched(self, job: Job) -> bool:
-        """Put everything that was made in place at once; False when there is more to embed before."""
+    async def _switch(self, job: Job) -> None:
+        """Put everything that was made in place at once, unless there is more to embed before."""
         async with self._database.session() as session:
-            # Nobody enrolls or deletes while the vectors change places.
+            # Nobody stores or deletes while the vectors change places.
             model = await collection_store.lock(session, job.account_id, job.collection_id)
-            if model is None:
-                return True  # the collection was deleted, and the job with it
+            if model is None or not await store.is_active(session, job.job_id):
+                return  # deleted with its collection, or ended by another runner
             if job.kind == "reembed":
-                newer = await store.faces_without_item(session, job)
-                if newer:
+                new = await store.faces_without_item(session, job, _BATCH)
+                if new:
                     first = await store.next_number(session, job.job_id)
-                    await store.add_items(
-                        session,
-                        job.job_id,
-                        [_item_of(face, first + rank) for rank, face in enumerate(newer)],
-                    )
-                    return False
+                    items = [_item_of(face, first + rank) for rank, face in enumerate(new)]
+                    await store.add_items(session, job.job_id, items)
+                    return
                 other_model = model != job.face_model_version
                 if other_model and not job.allow_missing and await store.any_failed(session, job.job_id):
                     await store.finish(session, job.job_id, "failed", "PhotosMissing")
-                    return True
+                    return
                 await store.switch_reembedded(session, job, drop_others=other_model)
             else:
                 await store.switch_photos(session, job, MAX_FACES_A_USER)
             await store.finish(session, job.job_id, "succeeded")
-            return True
 
     async def _finish(self, job: Job, state: store.State, reason: str) -> None:
         async with self._database.session() as session:

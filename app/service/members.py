@@ -148,6 +148,8 @@ class Members:
                 await collection_store.create(session, *place, self._collections.face_model_version)
             await self._collections.require_searchable(session, caller, collection_id, keep=True)
             created = await user_store.ensure(session, *place, user)
+            if created:
+                await index_jobs.remember_user(session, *place, user.safe)
             enrolled = []
             for image, (face, analysis) in zip(images, found, strict=True):
                 known = await self._known(session, place, user, face, analysis)
@@ -230,6 +232,7 @@ class Members:
         user = await self._named(caller, collection_id, member_id)
         place = (caller.account_id, collection_id)
         async with self._database.session() as session:
+            await self._collections.require(session, caller, collection_id, keep=True)
             await user_store.require(session, *place, user.safe, lock=True)
             faces = await face_store.erase_of_user(session, *place, user.safe)
             await user_store.remove(session, *place, user.safe)
@@ -353,7 +356,7 @@ class Members:
         if kept is None:
             raise _unknown(user.original)
         merged = _merged(kept, changes)
-        if len(json.dumps(merged)) > MAX_METADATA:
+        if len(json.dumps(merged, ensure_ascii=False)) > MAX_METADATA:
             raise InvalidParameterException(
                 f"A member's metadata is at most {MAX_METADATA} characters of JSON", reason="InvalidField"
             )

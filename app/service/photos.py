@@ -3,6 +3,7 @@
 from urllib.parse import urlsplit
 
 from app.domain import ImageSource, InlineImage, S3Image, SupabaseImage, UrlImage
+from app.images.links import drive_file
 
 _S3 = "s3://"
 _SUPABASE = "supabase:"
@@ -14,9 +15,12 @@ def reference_of(source: ImageSource) -> str | None:
     if isinstance(source, S3Image):
         return f"{_S3}{source.bucket}/{source.key}"
     if isinstance(source, SupabaseImage):
-        return f"{_SUPABASE}{source.path}"
+        return f"{_SUPABASE}{source.bucket}/{source.path}"
     if isinstance(source, InlineImage) or len(source.url) > _MAX:
         return None
+    shared = drive_file(source.url)
+    if shared is not None:
+        return shared
     try:
         return None if urlsplit(source.url).query else source.url
     except ValueError:
@@ -29,5 +33,6 @@ def source_of(reference: str, account_id: str) -> ImageSource:
         bucket, _, key = reference.removeprefix(_S3).partition("/")
         return S3Image(account_id, bucket, key)
     if reference.startswith(_SUPABASE):
-        return SupabaseImage(account_id, reference.removeprefix(_SUPABASE))
+        bucket, _, path = reference.removeprefix(_SUPABASE).partition("/")
+        return SupabaseImage(account_id, bucket, path)
     return UrlImage(reference)

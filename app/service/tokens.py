@@ -91,10 +91,13 @@ class Tokens:
     async def _public_key(self, key_id: object) -> jwt.PyJWK:
         if not isinstance(key_id, str):
             raise UnrecognizedClientException
-        async with self._asking:
-            age = time.monotonic() - self._asked_at
-            if age > _JWKS_FRESH_S or (key_id not in self._keys and age > _JWKS_LEAST_S):
-                await self._ask()
+        if key_id not in self._keys or time.monotonic() - self._asked_at > _JWKS_FRESH_S:
+            async with self._asking:
+                age = time.monotonic() - self._asked_at
+                if age > (_JWKS_LEAST_S if key_id not in self._keys else _JWKS_FRESH_S):
+                    await self._ask()
+        if not self._keys:
+            raise ServiceUnavailableError("The issuer of tokens can't be asked for its keys")
         if key_id not in self._keys:
             raise UnrecognizedClientException
         return self._keys[key_id]
@@ -109,7 +112,7 @@ class Tokens:
             if len(answer.content) > _JWKS_MAX_BYTES:
                 raise ValueError("too long")
             found = jwt.PyJWKSet.from_dict(answer.json())
-        except (httpx.HTTPError, ValueError, jwt.PyJWTError) as error:
+        except (httpx.HTTPError, jwt.PyJWTError, ValueError, TypeError, AttributeError) as error:
             log.warning("the issuer's keys can't be had: %s", type(error).__name__)
             if not self._keys:
                 raise ServiceUnavailableError("The issuer of tokens can't be asked for its keys") from error

@@ -100,6 +100,7 @@ class Users:
             await self._collections.require_searchable(session, caller, collection_id, keep=True)
             if not await store.create(session, caller.account_id, collection_id, PublicId(user_id, user_id)):
                 raise ConflictException(f"The user id: {user_id} already exists")
+            await index_jobs.remember_user(session, caller.account_id, collection_id, user_id)
             return ""
 
         await self._once(caller, "CreateUser", token, [collection_id, user_id], work)
@@ -108,7 +109,7 @@ class Users:
         """Delete a user; their faces stay. ResourceNotFoundException when there is none."""
 
         async def work(session: AsyncSession) -> str:
-            await self._collections.require(session, caller, collection_id)
+            await self._collections.require(session, caller, collection_id, keep=True)
             if not await store.remove(session, caller.account_id, collection_id, user_id):
                 raise store.not_found(user_id)
             await index_jobs.forget_user(session, caller.account_id, collection_id, user_id)
@@ -173,7 +174,7 @@ class Users:
         place = (caller.account_id, collection_id)
 
         async def work(session: AsyncSession) -> str:
-            await self._collections.require(session, caller, collection_id)
+            await self._collections.require(session, caller, collection_id, keep=True)
             await store.require(session, *place, user_id, lock=True)
             found = await face_store.owned(session, *place, face_ids)
             done, refused = [], []

@@ -108,11 +108,11 @@ async def page(
     return Page(items, str(items[-1].face_id) if len(rows) > limit and items else None)
 
 
-async def every(
-    session: AsyncSession, account_id: str, collection_id: str, condition: ColumnElement[bool]
+async def some(
+    session: AsyncSession, account_id: str, collection_id: str, condition: ColumnElement[bool], limit: int
 ) -> list[StoredFace]:
-    """Faces of a collection that meet a condition."""
-    rows = await session.execute(_in(account_id, collection_id).where(condition))
+    """Some faces of a collection that meet a condition."""
+    rows = await session.execute(_in(account_id, collection_id).where(condition).limit(limit))
     return [_stored(row) for row in rows]
 
 

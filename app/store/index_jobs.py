@@ -6,13 +6,14 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import Row, case, delete, func, insert, or_, select, text, update
+from sqlalchemy import Row, and_, case, delete, exists, func, insert, literal, or_, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.domain import Box, StoredFace, Vector
 from app.store import faces as face_store
-from app.store.tables import faces, index_items, index_jobs
+from app.store.tables import faces, index_erased, index_items, index_jobs, users
 
 State: TypeAlias = Literal["queued", "running", "succeeded", "failed"]
 
@@ -48,6 +49,16 @@ class Progress:
     reason: str | None
     created_at: datetime
     finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A photo that could not be indexed: its place in the job, whose it is if that is known, and why."""
+
+    item: int
+    member_id: str | None
+    face_id: UUID
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +133,9 @@ async def add_items(session: AsyncSession, job_id: UUID, items: Sequence[Item]) 
     )
 
 
-async def forget_old(session: AsyncSession, account_id: str, collection_id: str) -> None:
-    """Delete finished jobs of a collection after a week."""
-    await session.execute(
-        delete(index_jobs).where(
-            index_jobs.c.account_id == account_id,
-            index_jobs.c.collection_id == collection_id,
-            index_jobs.c.finished_at < func.now() - KEPT,
-        )
-    )
+async def forget_old(session: AsyncSession) -> None:
+    """Delete finished jobs after a week."""
+    await session.execute(delete(index_jobs).where(index_jobs.c.finished_at < func.now() - KEPT))
 
 
 async def clear_items(session: AsyncSession, job_id: UUID) -> None:
@@ -151,7 +156,8 @@ async def claim(session: AsyncSession, face_model_version: str, lease: timedelta
             index_jobs.c.face_model_version == face_model_version,
             or_(index_jobs.c.leased_until.is_(None), index_jobs.c.leased_until < func.now()),
         )
-        .order_by(index_jobs.c.created_at)
+        # A job that was given back goes to the end: none keeps the others waiting.
+        .order_by(func.coalesce(index_jobs.c.leased_until, index_jobs.c.created_at))
         .limit(1)
         .with_for_update(skip_locked=True, key_share=True)
         .scalar_subquery()
@@ -180,11 +186,11 @@ async def renew(session: AsyncSession, job_id: UUID, lease: timedelta) -> None:
     )
 
 
-async def pending(session: AsyncSession, job_id: UUID, after: int, limit: int) -> list[Item]:
+async def pending(session: AsyncSession, job_id: UUID, limit: int) -> list[Item]:
     """Items that are still to be done, in their order."""
     rows = await session.execute(
         select(index_items)
-        .where(index_items.c.job_id == job_id, index_items.c.state == "pending", index_items.c.item > after)
+        .where(index_items.c.job_id == job_id, index_items.c.state == "pending")
         .order_by(index_items.c.item)
         .limit(limit)
     )
@@ -259,10 +265,10 @@ async def switch_reembedded(session: AsyncSession, job: Job, *, drop_others: boo
         await session.execute(statement, values)
 
 
-async def faces_without_item(session: AsyncSession, job: Job) -> list[StoredFace]:
-    """Faces of the collection that were stored after a reembedding job was listed."""
-    listed = select(index_items.c.face_id).where(index_items.c.job_id == job.job_id)
-    return await face_store.every(session, job.account_id, job.collection_id, faces.c.face_id.not_in(listed))
+async def faces_without_item(session: AsyncSession, job: Job, limit: int) -> list[StoredFace]:
+    """Some faces of the collection that were stored after a reembedding job was listed."""
+    listed = exists().where(index_items.c.job_id == job.job_id, index_items.c.face_id == faces.c.face_id)
+    return await face_store.some(session, job.account_id, job.collection_id, ~listed, limit)
 
 
 async def next_number(session: AsyncSession, job_id: UUID) -> int:
@@ -295,15 +301,29 @@ async def finish(session: AsyncSession, job_id: UUID, state: State, reason: str 
     )
 
 
-async def failures(session: AsyncSession, job_id: UUID, limit: int) -> list[tuple[str | None, str]]:
-    """Member ids and reasons of photos that could not be indexed."""
+async def failures(session: AsyncSession, job_id: UUID, limit: int) -> list[Failure]:
+    """Photos that could not be indexed, in their order."""
+    known = index_items.join(index_jobs, index_jobs.c.job_id == index_items.c.job_id).outerjoin(
+        users,
+        and_(
+            users.c.account_id == index_jobs.c.account_id,
+            users.c.collection_id == index_jobs.c.collection_id,
+            users.c.user_id == index_items.c.user_id,
+        ),
+    )
     rows = await session.execute(
-        select(index_items.c.member_id, index_items.c.reason)
+        select(
+            index_items.c.item,
+            func.coalesce(index_items.c.member_id, users.c.member_id).label("member_id"),
+            index_items.c.face_id,
+            index_items.c.reason,
+        )
+        .select_from(known)
         .where(index_items.c.job_id == job_id, index_items.c.state == "failed")
         .order_by(index_items.c.item)
         .limit(limit)
     )
-    return [(row.member_id, row.reason or "NotIndexed") for row in rows]
+    return [Failure(row.item, row.member_id, row.face_id, row.reason or "NotIndexed") for row in rows]
 
 
 async def any_failed(session: AsyncSession, job_id: UUID) -> bool:
@@ -356,12 +376,56 @@ async def find(session: AsyncSession, account_id: str, job_id: UUID) -> Progress
 
 async def forget_user(session: AsyncSession, account_id: str, collection_id: str, user_id: str) -> None:
     """Take a user out of the jobs of their collection, so that none brings them back."""
+    of_collection = (
+        index_jobs.c.account_id == account_id,
+        index_jobs.c.collection_id == collection_id,
+    )
+    jobs = select(index_jobs.c.job_id).where(*of_collection)
+    await session.execute(
+        delete(index_items).where(index_items.c.job_id.in_(jobs), index_items.c.user_id == user_id)
+    )
+    # A job that is still listing may enter them again.
+    active = select(index_jobs.c.job_id, literal(user_id)).where(
+        *of_collection, index_jobs.c.state.in_(ACTIVE)
+    )
+    await session.execute(
+        upsert(index_erased).from_select(["job_id", "user_id"], active).on_conflict_do_nothing()
+    )
+
+
+async def remember_user(session: AsyncSession, account_id: str, collection_id: str, user_id: str) -> None:
+    """A user who was erased is there again: jobs may bring them photos."""
     jobs = select(index_jobs.c.job_id).where(
         index_jobs.c.account_id == account_id, index_jobs.c.collection_id == collection_id
     )
     await session.execute(
-        delete(index_items).where(index_items.c.job_id.in_(jobs), index_items.c.user_id == user_id)
+        delete(index_erased).where(index_erased.c.job_id.in_(jobs), index_erased.c.user_id == user_id)
     )
+
+
+async def end_of_other_models(
+    session: AsyncSession, account_id: str, collection_id: str, face_model_version: str
+) -> None:
+    """End the job of a collection that waits for a model which nobody runs now."""
+    left = await session.scalars(
+        select(index_jobs.c.job_id).where(
+            index_jobs.c.account_id == account_id,
+            index_jobs.c.collection_id == collection_id,
+            index_jobs.c.state.in_(ACTIVE),
+            index_jobs.c.face_model_version != face_model_version,
+            or_(index_jobs.c.leased_until.is_(None), index_jobs.c.leased_until < func.now()),
+        )
+    )
+    for job_id in left.all():
+        await finish(session, job_id, "failed", "ModelChanged")
+
+
+async def is_active(session: AsyncSession, job_id: UUID) -> bool:
+    """Whether a job is still to be worked on; locked until the transaction ends."""
+    state = await session.scalar(
+        select(index_jobs.c.state).where(index_jobs.c.job_id == job_id).with_for_update()
+    )
+    return state in ACTIVE
 
 
 def _job(row: Row[Any]) -> Job:
@@ -389,6 +453,11 @@ _SWITCH_PHOTOS = tuple(
     text(statement)
     for statement in (
         """
+        UPDATE index_items SET state = 'failed', reason = 'MemberErased'
+        WHERE job_id = :job AND state = 'done'
+          AND user_id IN (SELECT user_id FROM index_erased WHERE job_id = :job)
+        """,
+        """
         INSERT INTO users (account_id, collection_id, user_id, member_id)
         SELECT DISTINCT ON (user_id) :account, :collection, user_id, member_id
         FROM index_items WHERE job_id = :job AND state = 'done'
@@ -403,6 +472,25 @@ _SWITCH_PHOTOS = tuple(
               AND earlier.user_id = index_items.user_id AND earlier.image_id = index_items.image_id
         )
         """,
+        # Refreshed faces take the place of those that they replace; only others count.
+        """
+        UPDATE index_items SET state = 'failed', reason = 'TooManyFaces'
+        FROM (
+            SELECT item, row_number() OVER (PARTITION BY user_id ORDER BY item) + (
+                SELECT count(*) FROM faces
+                WHERE faces.account_id = :account AND faces.collection_id = :collection
+                  AND faces.user_id = new.user_id
+            ) AS place
+            FROM index_items new
+            WHERE job_id = :job AND state = 'done' AND NOT EXISTS (
+                SELECT 1 FROM faces
+                WHERE faces.account_id = :account AND faces.collection_id = :collection
+                  AND faces.user_id = new.user_id
+                  AND (faces.photo = new.photo OR faces.image_id = new.image_id)
+            )
+        ) AS ranked
+        WHERE job_id = :job AND index_items.item = ranked.item AND ranked.place > :most
+        """,
         """
         DELETE FROM faces USING index_items new
         WHERE faces.account_id = :account AND faces.collection_id = :collection
@@ -410,24 +498,12 @@ _SWITCH_PHOTOS = tuple(
           AND (faces.photo = new.photo OR faces.image_id = new.image_id)
         """,
         """
-        UPDATE index_items SET state = 'failed', reason = 'TooManyFaces'
-        FROM (
-            SELECT item, row_number() OVER (PARTITION BY user_id ORDER BY item) + (
-                SELECT count(*) FROM faces
-                WHERE faces.account_id = :account AND faces.collection_id = :collection
-                  AND faces.user_id = index_items.user_id
-            ) AS place
-            FROM index_items WHERE job_id = :job AND state = 'done'
-        ) AS ranked
-        WHERE job_id = :job AND index_items.item = ranked.item AND ranked.place > :most
-        """,
-        """
         INSERT INTO faces (account_id, collection_id, face_id, image_id, external_image_id,
             external_image_label, user_id, box_left, box_top, box_width, box_height, confidence, photo,
             embedding)
         SELECT :account, :collection, face_id, image_id, user_id, member_id, user_id, box_left, box_top,
             box_width, box_height, confidence,
-            CASE WHEN photo NOT LIKE 'http%?%' THEN photo END,  -- a query may hold a signature
+            CASE WHEN photo NOT ILIKE 'http%?%' THEN photo END,  -- a query may hold a signature
             embedding
         FROM index_items WHERE job_id = :job AND state = 'done'
         """,
@@ -446,8 +522,9 @@ _SWITCH_PHOTOS = tuple(
 )
 _DROP_OTHERS = text("""
     DELETE FROM faces
-    WHERE account_id = :account AND collection_id = :collection AND face_id NOT IN (
-        SELECT face_id FROM index_items WHERE job_id = :job AND state = 'done'
+    WHERE account_id = :account AND collection_id = :collection AND NOT EXISTS (
+        SELECT 1 FROM index_items new
+        WHERE new.job_id = :job AND new.state = 'done' AND new.face_id = faces.face_id
     )
 """)
 _SWITCH_REEMBEDDED = tuple(

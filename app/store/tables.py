@@ -135,6 +135,14 @@ index_jobs = Table(
     Column("finished_at", DateTime(timezone=True)),
 )
 
+# Users who were erased while a job was at work: it must not bring them back.
+index_erased = Table(
+    "index_erased",
+    metadata,
+    Column("job_id", Uuid, primary_key=True),
+    Column("user_id", String(128), primary_key=True),
+)
+
 # One photo of a job; once done it holds the face that waits for the switch.
 index_items = Table(
     "index_items",

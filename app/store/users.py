@@ -49,7 +49,7 @@ async def ensure(session: AsyncSession, account_id: str, collection_id: str, use
     )
     result = await session.execute(
         row.on_conflict_do_update(
-            index_elements=["account_id", "collection_id", "user_id"], set_={"member_id": users.c.member_id}
+            index_elements=["account_id", "collection_id", "user_id"], set_={"member_id": user.original}
         ).returning(_IS_NEW)
     )
     return bool(result.scalar_one())

@@ -61,11 +61,19 @@ def upgrade() -> None:
             PRIMARY KEY (job_id, item)
         )
     """)
+    op.execute("CREATE INDEX index_items_by_face ON index_items (job_id, face_id)")
+    op.execute("""
+        CREATE TABLE index_erased (
+            job_id uuid NOT NULL REFERENCES index_jobs ON DELETE CASCADE,
+            user_id varchar(128) COLLATE "C" NOT NULL,
+            PRIMARY KEY (job_id, user_id)
+        )
+    """)
     op.execute("CREATE INDEX index_items_pending ON index_items (job_id, item) WHERE state = 'pending'")
 
 
 def downgrade() -> None:
-    op.execute("DROP TABLE index_items, index_jobs")
+    op.execute("DROP TABLE index_erased, index_items, index_jobs")
     op.execute("DROP INDEX users_by_subject")
     op.execute("ALTER TABLE users DROP COLUMN subject")
     op.execute("ALTER TABLE faces DROP COLUMN photo")

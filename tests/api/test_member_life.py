@@ -207,3 +207,79 @@ def test_members_of_an_unknown_collection_are_not_there(http: httpx.Client) -> N
 def test_without_settings_supabase_says_what_is_missing(http: httpx.Client) -> None:
     answer = http.post("/identify", json={"supabase_path": "a.png"})
     assert (answer.status_code, answer.json()["reason"]) == (422, "SupabaseNotConfigured")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"metadata": {"a": "\0"}},
+        {"metadata": {"\0": 1}},
+        {"metadata": {"a": [{"b": "x\0"}]}},
+        {"metadata": {"a": 10**16}},
+        {"subject": "\0"},
+    ],
+)
+def test_what_the_database_cannot_keep_is_refused(
+    http: httpx.Client, place: dict[str, str], people: list[bytes], body: dict[str, Any]
+) -> None:
+    enroll(http, place, "anna", people[0])
+    for answer in (
+        http.patch("/members/anna", params=place, json=body),
+        http.post(
+            "/enroll", params=place, json={"member_id": "b", "image_base64": base64_of(people[0]), **body}
+        ),
+    ):
+        assert (answer.status_code, answer.json()["reason"]) == (422, "InvalidField")
+    for number in ("1e999", "-1e999", "1e400"):
+        raw = http.patch(
+            "/members/anna",
+            params=place,
+            content=f'{{"metadata": {{"a": {number}}}}}',
+            headers={"Content-Type": "application/json"},
+        )
+        assert (raw.status_code, raw.json()["reason"]) == (422, "InvalidField")
+
+
+def test_prefixes_and_places_with_nul_are_refused(http: httpx.Client) -> None:
+    for body in (
+        {"prefix": "m/\0"},
+        {"photos": [{"member_id": "a", "image_url": "https://a.example/\0"}]},
+        {"photos": [{"member_id": "a", "supabase_path": "\0"}]},
+        {"photos": [{"member_id": "a", "image_url": "supabase:profiles/a.png"}]},
+    ):
+        assert http.post("/index", json=body).status_code == 422
+
+
+def test_an_empty_text_is_an_absent_field_as_in_a_form(
+    http: httpx.Client, place: dict[str, str], people: list[bytes]
+) -> None:
+    sent = {
+        "member_id": 123,
+        "image_base64": base64_of(people[0]),
+        "image_url": "",
+        "mode": "",
+        "subject": "",
+    }
+    assert http.post("/enroll", params=place, json=sent).json()["member_id"] == "123"
+    found = http.post("/identify", params=place, json={"image_base64": base64_of(people[0]), "threshold": ""})
+    assert (found.json()["member_id"], found.json()["threshold"]) == ("123", 0.35)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/identify?threshold=auto"),
+        ("GET", "/members?colection=x"),
+        ("DELETE", "/members/1?collections=a"),
+    ],
+)
+def test_a_misspelt_query_parameter_is_refused(http: httpx.Client, method: str, path: str) -> None:
+    answer = http.request(method, path)
+    assert (answer.status_code, answer.json()["reason"]) == (422, "InvalidField")
+    assert "query" in answer.json()["detail"]
+
+
+def test_a_threshold_that_is_no_cosine_is_explained(http: httpx.Client) -> None:
+    sent = {"image": ("a.png", photos.astronaut())}
+    answer = http.post("/identify", files=sent, data={"threshold": "80"})
+    assert "is a cosine from -1 to 1, or auto" in answer.json()["detail"]

@@ -12,6 +12,7 @@ from app.service.collections import Description
 from app.service.results import Comparison, ImageSearch, Indexed
 from app.service.users import Associations, UserImageSearch, UserMatch
 
+_DIGITS = 6
 ComparedT = TypeVar("ComparedT", bound=shapes.ComparedFace)
 
 
@@ -21,7 +22,11 @@ def arn(region: str, caller: domain.Caller, collection_id: str) -> str:
 
 
 def box(value: domain.Box) -> shapes.BoundingBox:
-    return shapes.BoundingBox(width=value.width, height=value.height, left=value.left, top=value.top)
+    # As many digits as are stored: a face has the same box in every answer.
+    left, top, width, height = (
+        round(side, _DIGITS) for side in (value.left, value.top, value.width, value.height)
+    )
+    return shapes.BoundingBox(width=width, height=height, left=left, top=top)
 
 
 def detail(face: domain.Face, asked: Sequence[Attribute] | None = None) -> shapes.FaceDetail:
@@ -135,7 +140,7 @@ def compared(found: Comparison) -> shapes.CompareFacesResponse:
 
 
 def _percent(value: float) -> float:
-    return min(100.0, max(0.0, value))
+    return round(min(100.0, max(0.0, value)), 4)
 
 
 def described(found: Description, arn: str) -> shapes.DescribeCollectionResponse:
