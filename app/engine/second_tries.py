@@ -19,6 +19,10 @@ from app.engine.detector import FINE_SIDE, Detection, Detector
 LEAST_SCORE = 0.6
 # Long side of the copy that is judged and brightened; the others are made from it.
 SMALL_SIDE = 480
+# A picture of so few faces whose surest is below this score is looked at turned, too; that counts when it is
+# surer by SURER. Of 200 photos of lfw-dev as they are 1 is looked at again and none changes; upside down,
+# where the first look takes nearly all for upright faces, 197 do, and 98 % match the upright photo.
+DOUBTED_SCORE, DOUBTED_FACES, SURER = 0.8, 3, 0.05
 # A picture is dark or backlit when this share of it has a luma below this.
 DARK_SHARE, DARK_LUMA = 0.2, 20
 # Brightening: blur in pixels; the percentile of luma that becomes white, and its least value; gamma.
@@ -72,11 +76,13 @@ class SecondTries:
     def detect(self, image: Pixels) -> Found:
         """The faces of an image, shape (height, width, 3), BGR; best score first."""
         detections = self.first.detect(image)
-        if detections:
+        if detections and (detections[0].score >= DOUBTED_SCORE or len(detections) > DOUBTED_FACES):
             return Found(detections, image)
         height, width = image.shape[:2]
         fine = _within(image, FINE_SIDE)
         small = _within(fine, SMALL_SIDE)
+        if detections:
+            return self._turned_if_surer(Found(detections, image), small)
         dark = is_dark(small)
         if dark:
             small = brightened(small)
@@ -86,6 +92,16 @@ class SecondTries:
                 seen = _resized(brightened(fine), width, height) if dark else image
                 return Found(detections, seen, kind)
         return Found([], image)
+
+
+    def _turned_if_surer(self, first: Found, small: Pixels) -> Found:
+        """What the turned picture shows, if surer: upside-down faces are often taken for upright ones."""
+        height, width = first.seen.shape[:2]
+        canvas, views = _turned(small, (width, height))
+        turned = _best_view(self.first.detect(canvas), views)
+        if not turned or turned[0].score < first.detections[0].score + SURER:
+            return first
+        return Found(turned, first.seen, Kind.TURNED)
 
 
 def is_dark(image: Pixels) -> bool:

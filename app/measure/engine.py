@@ -26,7 +26,9 @@ class LocalEngine:
     """The engine as the service builds it; `settings` choose pack and threads."""
 
     def __init__(self, settings: Settings) -> None:
-        self.pipeline, self._pool = open_engine(settings, Metrics())
+        # Nobody waits here: some items take longer than a client would.
+        patient = settings.model_copy(update={"inference_deadline_seconds": 600.0})
+        self.pipeline, self._pool = open_engine(patient, Metrics())
         self.threads = self._pool.threads
 
     def analyse_all(self, paths: Sequence[Path], embed: Embed) -> list[tuple[Face, ...]]:

@@ -19,6 +19,7 @@ from app.measure import (
     fit,
     open_set,
     pairs_http,
+    selfies,
     users,
     verification,
 )
@@ -53,6 +54,7 @@ def evaluate(data: Path, out: Path, *, fit_curve: bool) -> int:
         report["attributes"] = _attributes(engine, data)
         cosine = SimilarityCurve.of(engine.pipeline.pack).cosine(80)
         report["quality_filter"] = _quality_filter(engine, data, cosine)
+        report["selfies"] = _selfies(engine, data, cosine)
     finally:
         engine.close()
     report["pairs_over_http"] = _pairs_over_http(data, settings)
@@ -198,6 +200,29 @@ def _quality_filter(engine: LocalEngine, data: Path, least_cosine: float) -> dic
 
 def _missed(group: degraded.Group) -> str:
     return f"{group.faces} faces, {100 * group.missed:.2f} % missed"
+
+
+def _selfies(engine: LocalEngine, data: Path, least_cosine: float) -> dict[str, Any]:
+    people = datasets.people(data / "lfw-dev", datasets.names_in(LABEL_ERRORS))
+    scenes = datasets.annotated(data / "wider-dev", data / "wider-dev-boxes.json")
+    outcomes = selfies.outcomes(engine, people, least_cosine)
+    print("selfies: photos, found by the first try and matched, found by second tries and matched")
+    for seen in outcomes:
+        print(
+            f"  {seen.change:>22}: {seen.photos:4} {seen.first:4} {seen.first_matching:4}"
+            f" {sum(seen.second.values()):4} {seen.second_matching:4} {seen.second}"
+        )
+    false_finds = selfies.false_finds(engine, scenes)
+    for faceless in false_finds:
+        print(f"  {faceless.number} {faceless.pictures}: {faceless.first} {faceless.second} with a face")
+    costs = selfies.costs(engine, scenes)
+    for cost in costs:
+        print(f"  no face in {cost.picture}: {cost.ratio:.2f} times the first try")
+    return {
+        "outcomes": [asdict(seen) for seen in outcomes],
+        "false_finds": [asdict(faceless) for faceless in false_finds],
+        "costs": [asdict(cost) for cost in costs],
+    }
 
 
 def found_in(photos: Sequence[AnnotatedPhoto], faces: Sequence[tuple[Face, ...]]) -> list[detection.Found]:

@@ -1,0 +1,93 @@
+"""Second tries: turned, dark and cut faces are found, and a picture with a sure face costs nothing more."""
+
+import cv2
+import numpy as np
+import pytest
+
+from app.domain import Embed, Face, Look, Pixels
+from app.engine.second_tries import Kind
+from app.images.decode import decode
+from app.measure.engine import LIMITS, LocalEngine
+from tests import photos
+
+TURNS = (cv2.ROTATE_90_CLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_COUNTERCLOCKWISE)
+
+
+def face_crop() -> Pixels:
+    """A selfie: the head and shoulders of the portrait."""
+    return np.ascontiguousarray(decode(photos.astronaut(), LIMITS)[0:260, 120:340])
+
+
+def largest(engine: LocalEngine, image: Pixels) -> Face:
+    face, *_ = engine.pipeline.analyse(image, Look(Embed.LARGEST, 10))
+    return face
+
+
+def likeness(one: Face, other: Face) -> float:
+    assert one.embedding is not None
+    assert other.embedding is not None
+    return float(one.embedding @ other.embedding)
+
+
+def counted(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """The sizes of the pictures that the detector is given from now on."""
+    seen: list[tuple[int, ...]] = []
+    first = engine.pipeline.detector.first
+    detect = first.detect
+
+    def counting(image: Pixels) -> object:
+        seen.append(image.shape)
+        return detect(image)
+
+    monkeypatch.setattr(first, "detect", counting)
+    return seen
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_a_turned_selfie_is_the_same_person_in_the_right_place(engine: LocalEngine, turn: int) -> None:
+    upright = largest(engine, face_crop())
+    turned = largest(engine, np.asarray(cv2.rotate(face_crop(), turn), np.uint8))
+    assert likeness(upright, turned) > 0.9
+    height, width = face_crop().shape[:2]
+    x, y = upright.box.left + upright.box.width / 2, upright.box.top + upright.box.height / 2
+    expected = {
+        cv2.ROTATE_90_CLOCKWISE: (1 - y, x),
+        cv2.ROTATE_180: (1 - x, 1 - y),
+        cv2.ROTATE_90_COUNTERCLOCKWISE: (y, 1 - x),
+    }[turn]
+    found = turned.box
+    assert found.left + found.width / 2 == pytest.approx(expected[0], abs=12 / min(width, height))
+    assert found.top + found.height / 2 == pytest.approx(expected[1], abs=12 / min(width, height))
+
+
+@pytest.mark.parametrize("gain", [0.05, 0.03])
+def test_a_dark_selfie_is_found(engine: LocalEngine, gain: float) -> None:
+    noise = np.random.default_rng(1).normal(0, 1, face_crop().shape)
+    dark = np.clip(face_crop() * gain + noise, 0, 255).astype(np.uint8)
+    assert likeness(largest(engine, face_crop()), largest(engine, dark)) > 0.2792  # Similarity 80
+
+
+def test_a_picture_with_a_sure_face_costs_one_look(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = counted(engine, monkeypatch)
+    engine.pipeline.analyse(decode(photos.group(), LIMITS), Look(Embed.NONE, 10))
+    assert len(seen) == 1
+    # A doubted one costs a look at small turned copies.
+    found = engine.pipeline.detector.detect(decode(photos.astronaut(), LIMITS))
+    assert found.by is None
+    assert [max(size[:2]) <= 640 for size in seen[2:]] == [True]
+
+
+@pytest.mark.parametrize("level", [5, 60, 127, 250])
+def test_a_picture_without_a_face_stays_without_one_and_costs_a_try_of_each_kind(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, level: int
+) -> None:
+    seen = counted(engine, monkeypatch)
+    texture = np.random.default_rng(level).normal(level, 20, (3000, 4000, 3)).clip(0, 255).astype(np.uint8)
+    gradient = np.dstack([np.tile(np.linspace(0, level, 900), (700, 1))] * 3).astype(np.uint8)
+    for image in (texture, gradient, decode(photos.without_face(), LIMITS)):
+        seen.clear()
+        assert engine.pipeline.analyse(image, Look(Embed.ALL, 10)) == ()
+        assert 2 <= len(seen) <= 1 + len(Kind)
+        assert all(max(size[:2]) <= 640 for size in seen[1:])
