@@ -18,7 +18,7 @@ from app.images.decode import decode
 from app.measure.datasets import AnnotatedPhoto, LabelledPhoto
 from app.measure.engine import LIMITS, MAX_FACES, LocalEngine, central
 
-_PHOTOS = 400
+_PHOTOS = 300
 _READ_NOISE = 2.0  # standard deviation of what a camera adds in the dark, of 255
 _CROP_SIDE = 640  # crops are enlarged to this, as a phone would have taken them
 _FACELESS_A_PHOTO = 2
@@ -76,7 +76,7 @@ class _Probe:
 
 
 def outcomes(engine: LocalEngine, photos: Sequence[LabelledPhoto], least_cosine: float) -> list[Outcome]:
-    """Change the first photos of some 400 people and compare them with the same photos unchanged."""
+    """Change the first photos of some 300 people and compare them with the same photos unchanged."""
     firsts = list({photo.person: photo for photo in reversed(photos)}.values())
     chosen = firsts[:: max(1, len(firsts) // _PHOTOS)][:_PHOTOS]
     found = [
