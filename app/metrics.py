@@ -29,7 +29,7 @@ class Metrics:
         )
         self.second_tries = Counter(
             "second_tries_total",
-            "Images in which only a second try found a face, by its kind",
+            "Images whose faces a second try found, by its kind",
             ["kind"],
             registry=self.registry,
         )

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from app.domain import Embed, Face, Look, Pixels
-from app.engine.second_tries import Kind
+from app.engine.detector import Detection, Detector
+from app.engine.second_tries import Kind, SecondTries
 from app.images.decode import decode
 from app.measure.engine import LIMITS, LocalEngine
 from tests import photos
@@ -65,6 +66,43 @@ def test_a_dark_selfie_is_found(engine: LocalEngine, gain: float) -> None:
     noise = np.random.default_rng(1).normal(0, 1, face_crop().shape)
     dark = np.clip(face_crop() * gain + noise, 0, 255).astype(np.uint8)
     assert likeness(largest(engine, face_crop()), largest(engine, dark)) > 0.2792  # Similarity 80
+
+
+def test_a_backlit_selfie_is_found_and_its_brightness_is_that_of_the_photo(engine: LocalEngine) -> None:
+    selfie = face_crop()
+    height, width = selfie.shape[:2]
+    shape = np.zeros((height, width), np.uint8)
+    cv2.ellipse(shape, (width // 2, height // 2), (80, 120), 0, 0, 360, (1,), -1)
+    person = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), 3)[..., None]
+    backlit = (person * 0.02 * selfie + (1 - person) * (150 + selfie // 3)).astype(np.uint8)
+    assert engine.pipeline.detector.detect(backlit).by is Kind.BRIGHTER
+    face = largest(engine, backlit)
+    assert likeness(largest(engine, selfie), face) > 0.2792  # Similarity 80
+    assert face.quality.brightness < 10
+
+
+def test_points_of_an_upside_down_face_are_those_of_the_upright_one(engine: LocalEngine) -> None:
+    height, width = face_crop().shape[:2]
+    upright = largest(engine, face_crop())
+    turned = largest(engine, np.asarray(cv2.rotate(face_crop(), cv2.ROTATE_180), np.uint8))
+    for point, other in zip(upright.landmarks, turned.landmarks, strict=True):
+        assert other.type == point.type
+        assert (1 - other.x) * width == pytest.approx(point.x * width, abs=6)
+        assert (1 - other.y) * height == pytest.approx(point.y * height, abs=6)
+    assert abs(turned.pose.roll) == pytest.approx(180, abs=12)
+
+
+def test_a_face_within_the_grey_border_lies_outside_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    corners = (0.0, 48.0, 96.0, 208.0)  # a canvas of 416 x 336 for an image of 1280 x 960 shown at 320 x 240
+    points = np.array([[47.5, 47.5], [79.5, 47.5], [47.5, 79.5], [47.5, 111.5], [79.5, 111.5]], np.float32)
+    answers = [[], [], [Detection(corners, 0.7, points)]]
+    detector = Detector.__new__(Detector)
+    monkeypatch.setattr(detector, "detect", lambda _: answers.pop(0))
+    found = SecondTries(detector).detect(np.full((960, 1280, 3), 200, np.uint8))
+    assert found.by is Kind.PADDED
+    (face,) = found.detections
+    assert face.corners == pytest.approx((-190.5, 1.5, 193.5, 641.5))
+    assert face.points.ravel().tolist() == pytest.approx((4 * (points - 47.5) - 0.5).ravel().tolist())
 
 
 def test_a_picture_with_a_sure_face_costs_one_look(
