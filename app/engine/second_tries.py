@@ -95,13 +95,18 @@ class SecondTries:
         return Found([], image)
 
     def _turned_if_surer(self, first: Found, small: Pixels) -> Found:
-        """What the turned picture shows, if surer: upside-down faces are often taken for upright ones."""
+        """What the turned picture shows, if surer: upside-down faces are often taken for upright ones.
+
+        Faces of the first try that lie elsewhere stay: in a picture of people lying, each may be turned
+        otherwise.
+        """
         height, width = first.seen.shape[:2]
         canvas, views = _turned(small, (width, height))
         turned = _best_view(self.first.detect(canvas), views)
         if not turned or turned[0].score < first.detections[0].score + SURER:
             return first
-        return Found(turned, first.seen, Kind.TURNED)
+        others = [face for face in first.detections if not any(_holds(found, face) for found in turned)]
+        return Found(turned + others, first.seen, Kind.TURNED)
 
 
 def is_dark(image: Pixels) -> bool:
@@ -179,6 +184,13 @@ def _best_view(detections: list[Detection], views: list[_View]) -> list[Detectio
 def _lies_in(detection: Detection, view: _View) -> bool:
     middle = (detection.corners[0] + detection.corners[2]) / 2
     return detection.score >= LEAST_SCORE and view.left - GAP / 2 <= middle < view.right + GAP / 2
+
+
+def _holds(box: Detection, face: Detection) -> bool:
+    """Whether the middle of a face lies within the box of another."""
+    left, top, right, bottom = face.corners
+    across, down = (left + right) / 2, (top + bottom) / 2
+    return box.corners[0] <= across <= box.corners[2] and box.corners[1] <= down <= box.corners[3]
 
 
 def _taken_back(detection: Detection, back: NDArray[np.float64]) -> Detection:

@@ -105,6 +105,22 @@ def test_a_face_within_the_grey_border_lies_outside_the_image(monkeypatch: pytes
     assert face.points.ravel().tolist() == pytest.approx((4 * (points - 47.5) - 0.5).ravel().tolist())
 
 
+def test_a_doubted_face_that_the_turned_picture_does_not_show_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = np.zeros((5, 2), np.float32)
+    lying, upright = (
+        Detection(corners, 0.7, points) for corners in ((100.0, 0.0, 130.0, 40.0), (0.0, 0.0, 30.0, 40.0))
+    )
+    surer = Detection((120.0, 100.0, 160.0, 130.0), 0.9, points)  # the lying one, in the copy turned by 90
+    answers = [[lying, upright], [surer]]
+    detector = Detector.__new__(Detector)
+    monkeypatch.setattr(detector, "detect", lambda _: answers.pop(0))
+    found = SecondTries(detector).detect(np.full((160, 160, 3), 200, np.uint8))
+    assert found.by is Kind.TURNED
+    assert [face.score for face in found.detections] == [0.9, 0.7]
+    assert found.detections[0].corners == pytest.approx((100, -1, 130, 39))
+    assert found.detections[1] is upright
+
+
 def test_a_picture_with_a_sure_face_costs_one_look(
     engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
