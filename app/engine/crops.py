@@ -2,7 +2,10 @@
 
 import math
 
+import cv2
 import numpy as np
+from insightface.model_zoo.attribute import Attribute
+from insightface.model_zoo.landmark import Landmark as LandmarkModel
 from insightface.utils import face_align
 from numpy.typing import NDArray
 
@@ -35,6 +38,18 @@ def upright(image: Pixels, detection: Detection, side: int) -> tuple[Pixels, NDA
     shift = moved[0] - corners[0]
     matrix[:, 2] += matrix[:, :2] @ shift
     return crop, matrix
+
+
+def run_upright(
+    model: LandmarkModel | Attribute, image: Pixels, detection: Detection
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """What one of insightface's models says of an upright face, and the matrix of `upright`."""
+    side = model.input_size[0]
+    crop, matrix = upright(image, detection, side)
+    mean = (model.input_mean,) * 3
+    blob = cv2.dnn.blobFromImage(crop, 1 / model.input_std, (side, side), mean, swapRB=True)
+    (found,) = model.session.run(model.output_names, {model.input_name: blob})
+    return np.asarray(found, dtype=np.float32).reshape(-1), matrix
 
 
 def warpable(image: Pixels, points: NDArray[np.float32]) -> tuple[Pixels, NDArray[np.float32]]:

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 from insightface.model_zoo.attribute import Attribute
 
 from app.domain import AgeRange, Gender, Pixels
-from app.engine.crops import upright
+from app.engine.crops import run_upright
 from app.engine.detector import Detection
 from app.engine.runtime import open_session
 
@@ -23,12 +22,8 @@ class GenderAge:
 
     def look(self, image: Pixels, detection: Detection) -> tuple[Gender, AgeRange]:
         """Gender as the model sees it, and a range of years around its one estimate."""
-        crop, _ = upright(image, detection, self._model.input_size[0])
-        mean = (self._model.input_mean,) * 3
-        blob = cv2.dnn.blobFromImage(crop, 1 / self._model.input_std, crop.shape[:2], mean, swapRB=True)
-        session = self._model.session
-        (found,) = session.run(self._model.output_names, {self._model.input_name: blob})
-        female, male, age = (float(value) for value in found.reshape(3))
+        found, _ = run_upright(self._model, image, detection)
+        female, male, age = found.tolist()
         probability = 1 / (1 + float(np.exp(-abs(male - female))))
         years = round(100 * age)
         return (

@@ -8,7 +8,7 @@ from insightface.model_zoo.landmark import Landmark as LandmarkModel
 from numpy.typing import NDArray
 
 from app.domain import Landmark, Pixels
-from app.engine.crops import upright
+from app.engine.crops import run_upright
 from app.engine.detector import Detection
 from app.engine.runtime import open_session
 
@@ -60,18 +60,9 @@ class Landmarker:
         self._model = LandmarkModel(model_file=str(path), session=open_session(path))
 
     def points(self, image: Pixels, detection: Detection) -> NDArray[np.float32]:
-        """The points of a face in pixels of the image, shape (106, 2).
-
-        The model sees the face upright: on faces turned by 30 to 60 degrees that is worth more than
-        anything else, see docs/accuracy.md.
-        """
-        crop, matrix = upright(image, detection, self._model.input_size[0])
-        blob = cv2.dnn.blobFromImage(
-            crop, 1 / self._model.input_std, crop.shape[:2], (self._model.input_mean,) * 3, swapRB=True
-        )
-        session = self._model.session
-        (found,) = session.run(self._model.output_names, {self._model.input_name: blob})
-        points = (found.reshape(-1, 2) + 1) * (crop.shape[0] / 2)
+        """The points of a face in pixels of the image, shape (106, 2)."""
+        found, matrix = run_upright(self._model, image, detection)
+        points = (found.reshape(-1, 2) + 1) * (self._model.input_size[0] / 2)
         back = cv2.invertAffineTransform(matrix)
         return np.asarray(points @ back[:, :2].T + back[:, 2], dtype=np.float32)
 
