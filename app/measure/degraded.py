@@ -14,7 +14,7 @@ from app.measure.datasets import LabelledPhoto
 from app.measure.engine import LIMITS, MAX_FACES, LocalEngine, central
 
 _LEVELS = (QualityLevel.LOW, QualityLevel.MEDIUM, QualityLevel.HIGH)
-_READ_NOISE = 2.0  # standard deviation of what a camera adds in the dark, of 255
+READ_NOISE = 2.0  # standard deviation of what a camera adds in the dark, of 255
 
 Draw = np.random.Generator
 Change = Callable[[Pixels, Draw], Pixels]
@@ -24,12 +24,17 @@ def _blurred(sigma: float) -> Change:
     return lambda image, _: np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8)
 
 
+def noisy(image: Pixels, draw: Draw, sigma: float = READ_NOISE) -> Pixels:
+    """A picture with normal noise of a standard deviation."""
+    return np.clip(image + draw.normal(0, sigma, image.shape), 0, 255).astype(np.uint8)
+
+
 def _noisy(sigma: float) -> Change:
-    return lambda image, draw: np.clip(image + draw.normal(0, sigma, image.shape), 0, 255).astype(np.uint8)
+    return lambda image, draw: noisy(image, draw, sigma)
 
 
 def _dark(gain: float) -> Change:
-    return lambda image, draw: _noisy(_READ_NOISE)((image * gain).astype(np.uint8), draw)
+    return lambda image, draw: noisy((image * gain).astype(np.uint8), draw)
 
 
 def _small(factor: int) -> Change:

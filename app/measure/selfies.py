@@ -16,10 +16,10 @@ from app.domain import Embed, Look, Pixels
 from app.engine.second_tries import is_dark
 from app.images.decode import decode
 from app.measure.datasets import AnnotatedPhoto, LabelledPhoto
+from app.measure.degraded import noisy
 from app.measure.engine import LIMITS, MAX_FACES, LocalEngine, central
 
 _PHOTOS = 300
-_READ_NOISE = 2.0  # standard deviation of what a camera adds in the dark, of 255
 _CROP_SIDE = 640  # crops are enlarged to this, as a phone would have taken them
 _FACELESS_A_PHOTO = 2
 _GENERATED = 100
@@ -218,12 +218,8 @@ def _turned(turn: int) -> Change:
     return lambda image, _, __: np.asarray(cv2.rotate(image, turn), np.uint8)
 
 
-def _noisy(image: Pixels, draw: Draw) -> Pixels:
-    return np.clip(image + draw.normal(0, _READ_NOISE, image.shape), 0, 255).astype(np.uint8)
-
-
 def _dark(gain: float) -> Change:
-    return lambda image, _, draw: _noisy((image * gain).astype(np.uint8), draw)
+    return lambda image, _, draw: noisy((image * gain).astype(np.uint8), draw)
 
 
 def _backlit(gain: float) -> Change:
@@ -239,7 +235,7 @@ def _backlit(gain: float) -> Change:
         cv2.rectangle(shape, shoulders, (round(middle[0] + 1.3 * across), image.shape[0]), 1, -1)
         person = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), 3)[..., None]
         mixed = person * gain * image + (1 - person) * (0.5 * image + 150)
-        return _noisy(np.clip(mixed, 0, 255).astype(np.uint8), draw)
+        return noisy(np.clip(mixed, 0, 255).astype(np.uint8), draw)
 
     return change
 
