@@ -1,6 +1,5 @@
 """Rules of members: people with an id of their own. A member is a user of a collection."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +21,6 @@ from app.domain import (
 )
 from app.engine.similarity import SimilarityCurve
 from app.errors import (
-    InvalidParameterException,
     NoFaceFound,
     ResourceNotFoundException,
     ServiceError,
@@ -31,6 +29,7 @@ from app.errors import (
 from app.service.analysis import Analyser, Analysis
 from app.service.collections import Collections
 from app.service.ids import USER_ID_MAX, public_id
+from app.service.metadata import patched
 from app.service.photos import reference_of
 from app.service.recognition import MOST_FACES, SAME_FACE_IOU, cosine_of, embedding_of, largest_of
 from app.service.users import MAX_FACES_A_USER
@@ -41,8 +40,6 @@ from app.store import users as user_store
 from app.store.database import Database
 
 DEFAULT_COLLECTION = "members"
-# Characters of JSON.
-MAX_METADATA = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +138,8 @@ class Members:
         self._collections.confirm_visible(caller, collection_id)
         if collection_id != DEFAULT_COLLECTION:
             await self._collections.confirm_searchable(caller, collection_id)
-        found = [await self._largest(image, number) for number, image in enumerate(images, 1)]
+        names = [f"Image {number}" if len(images) > 1 else None for number in range(1, len(images) + 1)]
+        found = [await self._largest(image, name) for image, name in zip(images, names, strict=True)]
         place = (caller.account_id, collection_id)
         async with self._database.session() as session:
             if collection_id == DEFAULT_COLLECTION:
@@ -305,7 +303,7 @@ class Members:
         """
         user = await self._named(caller, collection_id, member_id, searchable=True)
         place = (caller.account_id, collection_id)
-        face, _ = largest_of(await self._analyser.analyse(image, Look(Embed.LARGEST, MOST_FACES)))
+        face, _ = await self._largest(image)
         async with self._database.session() as session:
             vector = await user_store.vector_of(session, *place, user.safe)
         if vector is None:
@@ -319,18 +317,18 @@ class Members:
 
     async def compare(self, one: ImageInput, other: ImageInput) -> tuple[float, float]:
         """Cosine and Similarity of the largest faces of two images; NoFaceFound when one has none."""
-        first, _ = await self._largest(one, 1)
-        second, _ = await self._largest(other, 2)
+        first, _ = await self._largest(one, "a")
+        second, _ = await self._largest(other, "b")
         cosine = cosine_of(embedding_of(first), embedding_of(second))
         return cosine, self._curve.similarity(cosine)
 
-    async def _largest(self, image: ImageInput, number: int) -> tuple[Face, Analysis]:
-        """The largest face of one of several images; an error says which image it means."""
+    async def _largest(self, image: ImageInput, name: str | None = None) -> tuple[Face, Analysis]:
+        """The largest face of an image; an error says which image it means, if that has a name."""
         try:
-            analysis = await self._analyser.analyse(image, Look(Embed.LARGEST, MOST_FACES))
-            return largest_of(analysis)
+            return largest_of(await self._analyser.analyse(image, Look(Embed.LARGEST, MOST_FACES)))
         except ServiceError as error:
-            error.detail = f"Image {number}: {error.detail}"
+            if name is not None:
+                error.detail = f"{name}: {error.detail}"
             raise
 
     @staticmethod
@@ -355,12 +353,7 @@ class Members:
         kept = await user_store.metadata_of(session, *place, user.safe)
         if kept is None:
             raise _unknown(user.original)
-        merged = _merged(kept, changes)
-        if len(json.dumps(merged, ensure_ascii=False)) > MAX_METADATA:
-            raise InvalidParameterException(
-                f"A member's metadata is at most {MAX_METADATA} characters of JSON", reason="InvalidField"
-            )
-        await user_store.set_metadata(session, *place, user.safe, merged)
+        await user_store.set_metadata(session, *place, user.safe, patched(kept, changes))
 
     async def _nearest(
         self, session: AsyncSession, place: tuple[str, str], probe: Vector, min_cosine: float, limit: int
@@ -408,17 +401,3 @@ class Members:
 
 def _unknown(member_id: str) -> ResourceNotFoundException:
     return ResourceNotFoundException(f"The member id: {member_id} does not exist")
-
-
-def _merged(kept: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A JSON merge patch (RFC 7396)."""
-    merged = dict(kept)
-    for name, value in changes.items():
-        if value is None:
-            merged.pop(name, None)
-        elif isinstance(value, dict):
-            inner = merged.get(name)
-            merged[name] = _merged(inner if isinstance(inner, dict) else {}, value)
-        else:
-            merged[name] = value
-    return merged

@@ -283,3 +283,11 @@ def test_a_threshold_that_is_no_cosine_is_explained(http: httpx.Client) -> None:
     sent = {"image": ("a.png", photos.astronaut())}
     answer = http.post("/identify", files=sent, data={"threshold": "80"})
     assert "is a cosine from -1 to 1, or auto" in answer.json()["detail"]
+
+
+def test_an_error_names_the_image_that_it_means_where_there_are_several(http: httpx.Client) -> None:
+    good, bad = photos.astronaut(), photos.without_face()
+    single = http.post("/enroll", files={"image": ("a.jpg", bad)}, data={"member_id": "nobody"})
+    assert single.json()["detail"].startswith("There are no faces")
+    compared = http.post("/compare", files={"a": ("a.png", good), "b": ("b.jpg", bad)})
+    assert compared.json()["detail"].startswith("b: There are no faces")
