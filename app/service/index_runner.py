@@ -23,6 +23,7 @@ from app.service.recognition import MOST_FACES, SAME_FACE_IOU, embedding_of
 from app.service.users import MAX_FACES_A_USER
 from app.store import collections as collection_store
 from app.store import index_jobs as store
+from app.store import index_switch
 from app.store.database import Database, StatementFailedError
 from app.store.index_jobs import Item, Job, Result
 
@@ -258,14 +259,15 @@ class IndexRunner:
                 if other_model and not job.allow_missing and await store.any_failed(session, job.job_id):
                     await store.finish(session, job.job_id, "failed", "PhotosMissing")
                     return
-                await store.switch_reembedded(session, job, drop_others=other_model)
+                await index_switch.switch_reembedded(session, job, drop_others=other_model)
             else:
-                await store.switch_photos(session, job, MAX_FACES_A_USER)
+                await index_switch.switch_photos(session, job, MAX_FACES_A_USER)
             await store.finish(session, job.job_id, "succeeded")
 
     async def _finish(self, job: Job, state: store.State, reason: str) -> None:
         async with self._database.session() as session:
-            await store.finish(session, job.job_id, state, reason)
+            if await store.is_active(session, job.job_id):  # else another runner has ended it
+                await store.finish(session, job.job_id, state, reason)
 
 
 def _item_of(face: StoredFace, number: int) -> Item:

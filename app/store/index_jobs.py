@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import Row, and_, case, delete, exists, func, insert, literal, or_, select, text, update
+from sqlalchemy import Row, and_, case, delete, exists, func, insert, literal, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -233,38 +233,6 @@ async def fail_items(session: AsyncSession, job_id: UUID, items: Sequence[int], 
     )
 
 
-async def switch_photos(session: AsyncSession, job: Job, max_faces: int) -> None:
-    """Give every member the faces of their photos: those of the same photo are replaced, no others.
-
-    Of a member who would have more than `max_faces`, the last ones are left out.
-    """
-    values = {
-        "job": job.job_id,
-        "account": job.account_id,
-        "collection": job.collection_id,
-        "most": max_faces,
-    }
-    for statement in _SWITCH_PHOTOS:
-        await session.execute(statement, values)
-
-
-async def switch_reembedded(session: AsyncSession, job: Job, *, drop_others: bool) -> None:
-    """Give every face the vector of the job's model, and the collection that model.
-
-    Faces without a new vector are deleted if `drop_others` says so: their vectors are of another model.
-    """
-    values = {
-        "job": job.job_id,
-        "account": job.account_id,
-        "collection": job.collection_id,
-        "model": job.face_model_version,
-    }
-    if drop_others:
-        await session.execute(_DROP_OTHERS, values)
-    for statement in _SWITCH_REEMBEDDED:
-        await session.execute(statement, values)
-
-
 async def faces_without_item(session: AsyncSession, job: Job, limit: int) -> list[StoredFace]:
     """Some faces of the collection that were stored after a reembedding job was listed."""
     listed = exists().where(index_items.c.job_id == job.job_id, index_items.c.face_id == faces.c.face_id)
@@ -355,7 +323,7 @@ async def find(session: AsyncSession, account_id: str, job_id: UUID) -> Progress
                 case((over, index_jobs.c.done), else_=counts.c.items_done).label("now_done"),
                 case((over, index_jobs.c.failed), else_=counts.c.items_failed).label("now_failed"),
             )
-            .select_from(index_jobs.join(counts, text("true")))
+            .select_from(index_jobs.join(counts, true()))
             .where(index_jobs.c.job_id == job_id, index_jobs.c.account_id == account_id)
         )
     ).first()
@@ -447,108 +415,3 @@ def _item(row: Row[Any]) -> Item:
     if row.box_left is not None:
         box = Box(row.box_left, row.box_top, row.box_width, row.box_height)
     return Item(row.item, row.user_id, row.member_id, row.photo, row.face_id, box)
-
-
-_SWITCH_PHOTOS = tuple(
-    text(statement)
-    for statement in (
-        """
-        UPDATE index_items SET state = 'failed', reason = 'MemberErased'
-        WHERE job_id = :job AND state = 'done'
-          AND user_id IN (SELECT user_id FROM index_erased WHERE job_id = :job)
-        """,
-        """
-        INSERT INTO users (account_id, collection_id, user_id, member_id)
-        SELECT DISTINCT ON (user_id) :account, :collection, user_id, member_id
-        FROM index_items WHERE job_id = :job AND state = 'done'
-        ON CONFLICT DO NOTHING
-        """,
-        # A second face of the same picture would be the same vector again.
-        """
-        UPDATE index_items SET state = 'failed', reason = 'SamePhotoTwice'
-        WHERE job_id = :job AND state = 'done' AND EXISTS (
-            SELECT 1 FROM index_items earlier
-            WHERE earlier.job_id = :job AND earlier.state = 'done' AND earlier.item < index_items.item
-              AND earlier.user_id = index_items.user_id AND earlier.image_id = index_items.image_id
-        )
-        """,
-        # Refreshed faces take the place of those that they replace; only others count.
-        """
-        UPDATE index_items SET state = 'failed', reason = 'TooManyFaces'
-        FROM (
-            SELECT item, row_number() OVER (PARTITION BY user_id ORDER BY item) + (
-                SELECT count(*) FROM faces
-                WHERE faces.account_id = :account AND faces.collection_id = :collection
-                  AND faces.user_id = new.user_id
-            ) AS place
-            FROM index_items new
-            WHERE job_id = :job AND state = 'done' AND NOT EXISTS (
-                SELECT 1 FROM faces
-                WHERE faces.account_id = :account AND faces.collection_id = :collection
-                  AND faces.user_id = new.user_id
-                  AND (faces.photo = new.photo OR faces.image_id = new.image_id)
-            )
-        ) AS ranked
-        WHERE job_id = :job AND index_items.item = ranked.item AND ranked.place > :most
-        """,
-        """
-        DELETE FROM faces USING index_items new
-        WHERE faces.account_id = :account AND faces.collection_id = :collection
-          AND new.job_id = :job AND new.state = 'done' AND faces.user_id = new.user_id
-          AND (faces.photo = new.photo OR faces.image_id = new.image_id)
-        """,
-        """
-        INSERT INTO faces (account_id, collection_id, face_id, image_id, external_image_id,
-            external_image_label, user_id, box_left, box_top, box_width, box_height, confidence, photo,
-            embedding)
-        SELECT :account, :collection, face_id, image_id, user_id, member_id, user_id, box_left, box_top,
-            box_width, box_height, confidence,
-            CASE WHEN photo NOT ILIKE 'http%?%' THEN photo END,  -- a query may hold a signature
-            embedding
-        FROM index_items WHERE job_id = :job AND state = 'done'
-        """,
-        """
-        UPDATE users SET embedding = made.mean
-        FROM (
-            SELECT user_id, l2_normalize(avg(embedding)) AS mean FROM faces
-            WHERE account_id = :account AND collection_id = :collection
-              AND user_id IN (SELECT user_id FROM index_items WHERE job_id = :job AND state = 'done')
-            GROUP BY user_id
-        ) AS made
-        WHERE users.account_id = :account AND users.collection_id = :collection
-          AND users.user_id = made.user_id
-        """,
-    )
-)
-_DROP_OTHERS = text("""
-    DELETE FROM faces
-    WHERE account_id = :account AND collection_id = :collection AND NOT EXISTS (
-        SELECT 1 FROM index_items new
-        WHERE new.job_id = :job AND new.state = 'done' AND new.face_id = faces.face_id
-    )
-""")
-_SWITCH_REEMBEDDED = tuple(
-    text(statement)
-    for statement in (
-        """
-        UPDATE faces SET embedding = new.embedding, image_id = new.image_id, confidence = new.confidence,
-            box_left = new.box_left, box_top = new.box_top, box_width = new.box_width,
-            box_height = new.box_height
-        FROM index_items new
-        WHERE faces.account_id = :account AND faces.collection_id = :collection
-          AND new.job_id = :job AND new.state = 'done' AND faces.face_id = new.face_id
-        """,
-        """
-        UPDATE users SET embedding = (
-            SELECT l2_normalize(avg(faces.embedding)) FROM faces
-            WHERE faces.account_id = :account AND faces.collection_id = :collection
-              AND faces.user_id = users.user_id
-        )
-        WHERE account_id = :account AND collection_id = :collection
-        """,
-        """
-        UPDATE collections SET face_model_version = :model
-        WHERE account_id = :account AND collection_id = :collection
-        """,
-    )
-)
