@@ -17,7 +17,7 @@ from app.store.embedded import open_database
 @contextmanager
 def serving_here(data_dir: Path, **settings: object) -> Iterator[str]:
     """The address of a service with an embedded database of its own."""
-    wanted = Settings(_env_file=None, data_dir=data_dir, **settings)  # type: ignore[arg-type, call-arg]
+    wanted = Settings(_env_file=None, data_dir=data_dir, **settings)  # type: ignore[arg-type, call-arg]  # pydantic-settings' own
     with open_database(wanted) as ready:
         assert ready.database_url is not None
         migrate.upgrade(ready.database_url.get_secret_value())

@@ -18,7 +18,7 @@ class Storage(Handler):
     `site.broken` counts requests that are to fail, `site.delay_s` is how long each takes.
     """
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:  # noqa: N802  # http.server's name
         site = self.server
         assert isinstance(site, SupabaseSite)
         site.visits.append(self.path)
@@ -43,7 +43,7 @@ class Storage(Handler):
             return self.problem(400, "404", "not_found", "Object not found")
         return self.answer(200, data)
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:  # noqa: N802  # http.server's name
         site = self.server
         assert isinstance(site, SupabaseSite)
         site.visits.append(self.path)

@@ -40,7 +40,7 @@ def test_accuracy_of_separable_and_of_random_scores() -> None:
 
 def test_recall_false_positives_and_doubles_are_counted() -> None:
     truth = np.array([[0, 0, 50, 50], [200, 200, 100, 100], [400, 400, 100, 100]], dtype=float)
-    photo = AnnotatedPhoto(path=None, boxes=truth, valid=np.array([True, True, False]))  # type: ignore[arg-type]
+    photo = AnnotatedPhoto(path=None, boxes=truth, valid=np.array([True, True, False]))  # type: ignore[arg-type]  # no file is read
     seen = np.array([[1, 1, 50, 50], [3, 3, 50, 50], [400, 400, 100, 100], [700, 700, 60, 60]], dtype=float)
     report = detection.compare([photo], [Found(seen, 1920, 1080)])
     shares = {(recall.from_px, recall.faces, recall.found) for recall in report.recalls}
