@@ -23,8 +23,10 @@ class Role(IntEnum):
     """What a caller may do; each includes those before it.
 
     SELF is an app user without more rights: they may see, verify and erase the member that they are.
+    GUEST is somebody with an album's event code: their own selfie and photos in that album, nothing else.
     """
 
+    GUEST = -1
     SELF = 0
     READ = 1
     WRITE = 2
@@ -47,6 +49,17 @@ class Caller:
     def sees(self, collection_id: str) -> bool:
         """Whether one of the patterns matches."""
         return any(_matches(pattern, collection_id) for pattern in self.collections)
+
+    def may_see_of(self, owner: str | None) -> bool:
+        """Whether the caller may see a collection of this owner: app users see no album of another one."""
+        if owner is None or self.subject is None or self.subject == owner:
+            return True
+        return self.role in (Role.ADMIN, Role.GUEST)
+
+    @property
+    def own_subject(self) -> str | None:
+        """Whose albums alone the caller sees, and makes; None for those who see all."""
+        return None if self.role is Role.ADMIN else self.subject
 
 
 def _matches(pattern: str, text: str) -> bool:
@@ -269,7 +282,40 @@ class SupabaseImage:
     path: str
 
 
-ImageSource: TypeAlias = InlineImage | S3Image | UrlImage | SupabaseImage
+@dataclass(frozen=True, slots=True)
+class FolderImage:
+    """A file of this machine, by its absolute path; read only where the account may."""
+
+    account_id: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """A file of the service's own storage: an upload or a thumbnail. Clients can't name one."""
+
+    key: str
+
+
+Prefix: TypeAlias = S3Image | SupabaseImage | FolderImage
+"""The beginning of the places of many photos."""
+
+ImageSource: TypeAlias = InlineImage | UrlImage | StoredImage | Prefix
+
+
+@dataclass(frozen=True, slots=True)
+class ListedObject:
+    """An object of a listing; `version` changes when the object does."""
+
+    source: Prefix
+    version: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedObject:
+    data: bytes
+    version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,9 +328,12 @@ class ImageInput:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
+    """`owner` is the app user whose album it is, if it is one's."""
+
     collection_id: str
     face_model_version: str
     created_at: datetime
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,27 @@ class InvalidSupabaseObjectException(ServiceError):
     default_message = "The photo could not be read from Supabase Storage: check its path"
 
 
+class InvalidFolderObjectException(ServiceError):
+    """Not an AWS code."""
+
+    http_status = 422
+    default_message = "The photo could not be read from its folder: check its path, and FOLDERS_ALLOWED"
+
+
+class PhotoNotFound(ServiceError):
+    """A photo that its storage no longer has; for workers, which may know more than clients."""
+
+    http_status = 404
+    default_message = "The photo is not where it was"
+
+    def __init__(self) -> None:
+        super().__init__(reason="PhotoNotFound")
+
+    @property
+    def code(self) -> str:
+        return ResourceNotFoundException.__name__
+
+
 class InvalidImageUrlException(ServiceError):
     """Not an AWS code: Rekognition takes no URLs."""
 

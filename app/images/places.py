@@ -1,5 +1,6 @@
 """Which places of a storage an account may name, where the service's own credentials read."""
 
+import os
 import re
 from collections.abc import Sequence
 
@@ -16,9 +17,9 @@ class AllowedPlaces:
     def __init__(self, rules: Sequence[str], default_account: str) -> None:
         self._rules = []
         for rule in rules:
-            account, found, place = rule.partition(":") if _WITH_ACCOUNT.match(rule) else ("", "", rule)
+            account, place = _split(rule, default_account)
             bucket, _, prefix = place.partition("/")
-            self._rules.append((account if found else default_account, bucket, prefix))
+            self._rules.append((account, bucket, prefix))
 
     def allow(self, account_id: str, bucket: str, key: str) -> bool:
         """Whether an account may read an object, or list what begins with `key`."""
@@ -28,3 +29,40 @@ class AllowedPlaces:
             (account_id, bucket) == (account, its_bucket) and key.startswith(prefix)
             for account, its_bucket, prefix in self._rules
         )
+
+
+class AllowedFolders:
+    """The folders of this machine that may be read; entries are absolute paths.
+
+    An entry is for the default account, or for the one that stands before it: `123456789012:/path`. It
+    allows that folder and all below it, but no folder whose name only begins alike.
+    """
+
+    def __init__(self, rules: Sequence[str], default_account: str) -> None:
+        self._rules = []
+        for rule in rules:
+            account, path = _split(rule, default_account)
+            self._rules.append((account, os.path.normpath(path)))
+
+    def of(self, account_id: str) -> list[str]:
+        """The folders that an account may read, without a slash at their end."""
+        return [path for account, path in self._rules if account == account_id]
+
+    def allow(self, account_id: str, path: str) -> bool:
+        """Whether an account may read a file, or list a folder; what links lead to is not looked at."""
+        if not path.startswith("/") or "\0" in path:
+            return False
+        if any(part in ("", ".", "..") for part in path.removesuffix("/").split("/")[1:]):
+            return False
+        return any(is_within(path, folder) for folder in self.of(account_id))
+
+
+def is_within(path: str, folder: str) -> bool:
+    """Whether an absolute path is that of a folder or of something below it."""
+    return f"{path}/".startswith(f"{folder.rstrip('/')}/")
+
+
+def _split(rule: str, default_account: str) -> tuple[str, str]:
+    """The account of a rule and what it allows."""
+    account, _, place = rule.partition(":") if _WITH_ACCOUNT.match(rule) else (default_account, "", rule)
+    return account, place

@@ -2,11 +2,13 @@
 
 from urllib.parse import urlsplit
 
-from app.domain import ImageSource, InlineImage, S3Image, SupabaseImage, UrlImage
+from app.domain import FolderImage, ImageSource, InlineImage, S3Image, StoredImage, SupabaseImage, UrlImage
 from app.images.links import drive_file
 
 _S3 = "s3://"
 _SUPABASE = "supabase:"
+_FOLDER = "file://"
+_STORED = "stored:"
 _MAX = 4096
 
 
@@ -16,6 +18,10 @@ def reference_of(source: ImageSource) -> str | None:
         return f"{_S3}{source.bucket}/{source.key}"
     if isinstance(source, SupabaseImage):
         return f"{_SUPABASE}{source.bucket}/{source.path}"
+    if isinstance(source, FolderImage):
+        return f"{_FOLDER}{source.path}"
+    if isinstance(source, StoredImage):
+        return f"{_STORED}{source.key}"
     if isinstance(source, InlineImage) or len(source.url) > _MAX:
         return None
     shared = drive_file(source.url)
@@ -28,11 +34,22 @@ def reference_of(source: ImageSource) -> str | None:
 
 
 def source_of(reference: str, account_id: str) -> ImageSource:
-    """The source that a reference stands for, for the account that it belongs to."""
+    """The source that a reference stands for, for the account that it belongs to.
+
+    Raises:
+        ValueError: it names a file of the service's own storage that is another account's.
+    """
     if reference.startswith(_S3):
         bucket, _, key = reference.removeprefix(_S3).partition("/")
         return S3Image(account_id, bucket, key)
     if reference.startswith(_SUPABASE):
         bucket, _, path = reference.removeprefix(_SUPABASE).partition("/")
         return SupabaseImage(account_id, bucket, path)
+    if reference.startswith(_FOLDER):
+        return FolderImage(account_id, reference.removeprefix(_FOLDER))
+    if reference.startswith(_STORED):
+        key = reference.removeprefix(_STORED)
+        if not key.startswith(f"{account_id}/"):
+            raise ValueError("a reference to a file of another account")
+        return StoredImage(key)
     return UrlImage(reference)

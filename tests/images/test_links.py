@@ -10,9 +10,11 @@ import pytest
 from app.domain import UrlImage
 from app.errors import InvalidImageUrlException
 from app.images import links
+from app.images.folders import FolderReader
 from app.images.links import direct
 from app.images.s3 import S3Reader
 from app.images.sources import ImageSources
+from app.images.storage import PhotoStorage
 from app.images.supabase import SupabaseReader
 from app.images.url import UrlFetcher
 from app.metrics import Metrics
@@ -118,8 +120,11 @@ def sources() -> Iterator[ImageSources]:
     settings = Settings(_env_file=None)  # type: ignore[call-arg]  # pydantic-settings' own
     urls = UrlFetcher(timeout_s=5, allowed=[ip_network("127.0.0.1/32")], enabled=True)
     s3 = S3Reader(settings)
-    yield ImageSources(urls, s3, SupabaseReader(settings), Metrics())
+    supabase = SupabaseReader(settings)
+    folders = FolderReader(settings)
+    yield ImageSources(urls, s3, supabase, folders, PhotoStorage(settings, s3, supabase), Metrics())
     s3.close()
+    folders.close()
 
 
 def test_a_shared_file_is_downloaded_and_a_private_one_is_told(
