@@ -36,6 +36,21 @@ class Metrics:
         self.faces_indexed = Counter(
             "faces_indexed_total", "Faces stored in collections", registry=self.registry
         )
+        self.photos_finished = Counter(
+            "album_photos_finished_total",
+            "Photos that a worker brought to an end: done, unchanged, failed, skipped, or to be tried again",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.jobs_in_hand = Gauge(
+            "worker_jobs_in_hand", "Jobs that this worker works on", ["lane"], registry=self.registry
+        )
+        self.intake_messages = Counter(
+            "intake_messages_total",
+            "Messages about new and removed photos: taken, ignored, or poison",
+            ["result"],
+            registry=self.registry,
+        )
         self.inference_waiting = Gauge(
             "inference_waiting", "Images waiting for an inference thread", registry=self.registry
         )
@@ -43,5 +58,16 @@ class Metrics:
             "inference_refused_total",
             "Images refused because the queue was full or the deadline passed",
             ["cause"],
+            registry=self.registry,
+        )
+        self.rekognition_calls = Counter(
+            "rekognition_calls_total",
+            "Calls of all doors and workers that Rekognition would have charged, by its operation",
+            ["operation"],
+            registry=self.registry,
+        )
+        self.rekognition_dollars_saved = Counter(
+            "rekognition_dollars_saved_total",
+            "What these calls would have cost at Rekognition, in dollars",
             registry=self.registry,
         )

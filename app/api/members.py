@@ -189,7 +189,7 @@ async def compare(request: Request, resources: ResourcesNow, caller: Reader) -> 
     threshold = _threshold(asked.threshold, resources)
     settings = resources.settings
     cosine, similarity = await resources.members.compare(
-        image_of(asked, "a", settings, caller), image_of(asked, "b", settings, caller)
+        caller, image_of(asked, "a", settings, caller), image_of(asked, "b", settings, caller)
     )
     return forms.Compared(
         match=cosine >= threshold, similarity=similarity, cosine=cosine, threshold=threshold

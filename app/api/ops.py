@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from app import __version__
 from app.api.access import Reader, ResourcesNow
+from app.service.savings import SavingsReport
 
 router = APIRouter(tags=["operations"])
 
@@ -38,6 +39,25 @@ class PoolStatus(BaseModel):
     queue_size: int
 
 
+class OperationSavings(BaseModel):
+    """`price` and `dollars` are US dollars: a call's, and all calls'."""
+
+    operation: str
+    calls: int
+    price: float
+    dollars: float
+
+
+class SavingsStatus(BaseModel):
+    """What the account's calls would have cost at Rekognition, by the prices of `prices_as_of`."""
+
+    prices_as_of: str
+    currency: str
+    region: str
+    calls: list[OperationSavings]
+    dollars: float
+
+
 class Status(BaseModel):
     service: str
     version: str
@@ -50,6 +70,7 @@ class Status(BaseModel):
     collections: int
     users: int
     faces: int
+    savings: SavingsStatus
 
 
 @router.get("/live", operation_id="Live")
@@ -73,7 +94,7 @@ async def ready(resources: ResourcesNow) -> Readiness:
 
 @router.get("/ops/status", operation_id="Status")
 async def status(resources: ResourcesNow, caller: Reader) -> Status:
-    """Versions, model pack and its licence, counts and queues."""
+    """Versions, model pack and its licence, counts, queues, and what Rekognition would have cost."""
     pack, pool = resources.pack, resources.pool
     totals = await resources.totals(caller)
     return Status(
@@ -93,6 +114,25 @@ async def status(resources: ResourcesNow, caller: Reader) -> Status:
         collections=totals.collections,
         users=totals.users,
         faces=totals.faces,
+        savings=_savings(await resources.savings.of(caller.account_id)),
+    )
+
+
+def _savings(report: SavingsReport) -> SavingsStatus:
+    return SavingsStatus(
+        prices_as_of=report.prices_as_of,
+        currency=report.currency,
+        region=report.region,
+        calls=[
+            OperationSavings(
+                operation=line.operation,
+                calls=line.calls,
+                price=float(line.price),
+                dollars=float(line.dollars),
+            )
+            for line in report.calls
+        ],
+        dollars=float(report.dollars),
     )
 
 

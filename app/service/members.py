@@ -32,6 +32,7 @@ from app.service.ids import USER_ID_MAX, public_id
 from app.service.metadata import patched
 from app.service.photos import reference_of
 from app.service.recognition import MOST_FACES, SAME_FACE_IOU, cosine_of, embedding_of, largest_of
+from app.service.savings import Savings
 from app.service.users import MAX_FACES_A_USER
 from app.store import collections as collection_store
 from app.store import faces as face_store
@@ -106,12 +107,14 @@ class Members:
         analyser: Analyser,
         curve: SimilarityCurve,
         fpir_target: float,
+        savings: Savings,
     ) -> None:
         self._database = database
         self._collections = collections
         self._analyser = analyser
         self._curve = curve
         self._fpir_target = fpir_target
+        self._savings = savings
 
     async def enroll(
         self,
@@ -174,6 +177,7 @@ class Members:
             if subject is not None:
                 await user_store.bind(session, *place, user.safe, subject)
             await user_store.refresh_vector(session, *place, user.safe)
+        self._savings.count(caller.account_id, "IndexFaces", len(images))
         return Enrolment(user, created, tuple(enrolled), count)
 
     async def page(self, caller: Caller, collection_id: str, after: str | None, limit: int) -> Page[Member]:
@@ -284,6 +288,8 @@ class Members:
                 )
                 for face in faces
             ]
+        # Once, also for every face: Rekognition charges by the image.
+        self._savings.count(caller.account_id, "SearchUsersByImage")
         return Identification(min_cosine, tuple(found))
 
     async def verify(
@@ -306,6 +312,7 @@ class Members:
         face, _ = await self._largest(image)
         async with self._database.session() as session:
             vector = await user_store.vector_of(session, *place, user.safe)
+        self._savings.count(caller.account_id, "CompareFaces")
         if vector is None:
             return Verdict(verified=False, cosine=None, similarity=0.0)
         cosine = cosine_of(embedding_of(face), vector)
@@ -315,10 +322,11 @@ class Members:
             similarity=self._curve.similarity(cosine),
         )
 
-    async def compare(self, one: ImageInput, other: ImageInput) -> tuple[float, float]:
+    async def compare(self, caller: Caller, one: ImageInput, other: ImageInput) -> tuple[float, float]:
         """Cosine and Similarity of the largest faces of two images; NoFaceFound when one has none."""
         first, _ = await self._largest(one, "a")
         second, _ = await self._largest(other, "b")
+        self._savings.count(caller.account_id, "CompareFaces")
         cosine = cosine_of(embedding_of(first), embedding_of(second))
         return cosine, self._curve.similarity(cosine)
 

@@ -35,6 +35,7 @@ from app.service.results import (
     IndexedFace,
     UnindexedFace,
 )
+from app.service.savings import Savings
 from app.store import faces as store
 from app.store.database import Database
 
@@ -65,12 +66,14 @@ class Recognition:
         analyser: Analyser,
         curve: SimilarityCurve,
         metrics: Metrics,
+        savings: Savings,
     ) -> None:
         self._database = database
         self._collections = collections
         self._analyser = analyser
         self._curve = curve
         self._metrics = metrics
+        self._savings = savings
 
     def threshold(self, similarity: float) -> Threshold:
         """The threshold that a Similarity stands for."""
@@ -79,9 +82,12 @@ class Recognition:
     def similarity(self, cosine: float) -> float:
         return self._curve.similarity(cosine)
 
-    async def detect(self, image: ImageInput, max_faces: int, detail: Detail) -> tuple[Face, ...]:
+    async def detect(
+        self, caller: Caller, image: ImageInput, max_faces: int, detail: Detail
+    ) -> tuple[Face, ...]:
         """The faces of an image, largest first; empty when there is none."""
         found = await self._analyser.analyse(image, Look(Embed.NONE, max_faces, detail=detail))
+        self._savings.count(caller.account_id, "DetectFaces")
         return found.faces
 
     async def largest_face(
@@ -127,6 +133,7 @@ class Recognition:
             )
             await store.add(session, caller.account_id, collection_id, new)
         self._metrics.faces_indexed.inc(len(new))
+        self._savings.count(caller.account_id, "IndexFaces")
         return Indexed(tuple(records), left_out)
 
     async def search(
@@ -136,7 +143,9 @@ class Recognition:
         async with self._database.session() as session:
             await self._collections.require_searchable(session, caller, collection_id)
             probe = await store.require_vector(session, caller.account_id, collection_id, face_id)
-        return await self._nearest(caller, collection_id, probe, threshold, limit, leave_out=face_id)
+        matches = await self._nearest(caller, collection_id, probe, threshold, limit, leave_out=face_id)
+        self._savings.count(caller.account_id, "SearchFaces")
+        return matches
 
     async def search_by_image(
         self,
@@ -156,10 +165,12 @@ class Recognition:
         await self._collections.confirm_searchable(caller, collection_id)
         searched, _ = await self.largest_face(image, quality)
         matches = await self._nearest(caller, collection_id, embedding_of(searched), threshold, limit)
+        self._savings.count(caller.account_id, "SearchFacesByImage")
         return ImageSearch(searched, matches)
 
     async def compare(
         self,
+        caller: Caller,
         source: ImageInput,
         target: ImageInput,
         *,
@@ -180,6 +191,7 @@ class Recognition:
             raise NoFaceFound
         compared = [self._compare(largest, face) for face in passing]
         compared.sort(key=lambda item: item.cosine, reverse=True)
+        self._savings.count(caller.account_id, "CompareFaces")
         return Comparison(
             largest,
             tuple(item for item in compared if item.cosine >= threshold.cosine),

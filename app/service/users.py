@@ -31,6 +31,7 @@ from app.errors import (
 from app.service.analysis import Analyser
 from app.service.collections import Collections
 from app.service.recognition import Threshold, embedding_of
+from app.service.savings import Savings
 from app.store import faces as face_store
 from app.store import index_jobs, request_tokens
 from app.store import users as store
@@ -86,12 +87,18 @@ class Users:
     """Users of a collection. A user's vector is the mean of their faces (docs/accuracy.md says why)."""
 
     def __init__(
-        self, database: Database, collections: Collections, analyser: Analyser, curve: SimilarityCurve
+        self,
+        database: Database,
+        collections: Collections,
+        analyser: Analyser,
+        curve: SimilarityCurve,
+        savings: Savings,
     ) -> None:
         self._database = database
         self._collections = collections
         self._analyser = analyser
         self._curve = curve
+        self._savings = savings
 
     async def create(self, caller: Caller, collection_id: str, user_id: str, token: str | None) -> None:
         """Create a user without faces; ConflictException when there is one of this id."""
@@ -165,7 +172,9 @@ class Users:
             return _dump(Associations(tuple(done), tuple(refused), active))
 
         parameters = [collection_id, user_id, *map(str, face_ids), str(threshold.cosine)]
-        return _load(await self._once(caller, "AssociateFaces", token, parameters, work))
+        done = _load(await self._once(caller, "AssociateFaces", token, parameters, work))
+        self._savings.count(caller.account_id, "AssociateFaces")
+        return done
 
     async def disassociate(
         self, caller: Caller, collection_id: str, user_id: str, face_ids: Sequence[UUID], token: str | None
@@ -191,7 +200,9 @@ class Users:
             return _dump(Associations(tuple(done), tuple(refused), active))
 
         parameters = [collection_id, user_id, *map(str, face_ids)]
-        return _load(await self._once(caller, "DisassociateFaces", token, parameters, work))
+        done = _load(await self._once(caller, "DisassociateFaces", token, parameters, work))
+        self._savings.count(caller.account_id, "DisassociateFaces")
+        return done
 
     async def search_by_face(
         self, caller: Caller, collection_id: str, face_id: UUID, threshold: Threshold, limit: int
@@ -201,7 +212,9 @@ class Users:
         async with self._database.session() as session:
             await self._collections.require_searchable(session, caller, collection_id)
             probe = await face_store.require_vector(session, *place, face_id)
-            return await self._nearest(session, place, probe, threshold, limit)
+            matches = await self._nearest(session, place, probe, threshold, limit)
+        self._savings.count(caller.account_id, "SearchUsers")
+        return matches
 
     async def search_by_user(
         self, caller: Caller, collection_id: str, user_id: str, threshold: Threshold, limit: int
@@ -212,9 +225,11 @@ class Users:
             await self._collections.require_searchable(session, caller, collection_id)
             await store.require(session, *place, user_id)
             probe = await store.vector_of(session, *place, user_id)
-            if probe is None:
-                return ()
-            return await self._nearest(session, place, probe, threshold, limit, leave_out=user_id)
+            matches: tuple[UserMatch, ...] = ()
+            if probe is not None:
+                matches = await self._nearest(session, place, probe, threshold, limit, leave_out=user_id)
+        self._savings.count(caller.account_id, "SearchUsers")
+        return matches
 
     async def search_by_image(
         self,
@@ -237,12 +252,13 @@ class Users:
             for face in found.faces
             if face is not searched
         )
-        if searched is None:
-            return UserImageSearch(None, unsearched, ())
-        place = (caller.account_id, collection_id)
-        async with self._database.session() as session:
-            probe = embedding_of(searched)
-            matches = await self._nearest(session, place, probe, threshold, limit)
+        matches: tuple[UserMatch, ...] = ()
+        if searched is not None:
+            place = (caller.account_id, collection_id)
+            async with self._database.session() as session:
+                probe = embedding_of(searched)
+                matches = await self._nearest(session, place, probe, threshold, limit)
+        self._savings.count(caller.account_id, "SearchUsersByImage")
         return UserImageSearch(searched, unsearched, matches)
 
     async def _nearest(

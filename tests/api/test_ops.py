@@ -3,6 +3,7 @@
 import re
 
 import httpx
+import pytest
 import yaml
 
 from tests import photos
@@ -21,6 +22,18 @@ def test_status_names_the_pack_and_its_licence(http: httpx.Client) -> None:
     assert "non-commercial research" in status["model_pack"]["licence"]
     assert status["inference"]["queue_size"] >= 64
     assert status["postgresql"].startswith("18.")
+
+
+def test_status_and_metrics_show_what_rekognition_would_have_cost(http: httpx.Client) -> None:
+    http.post("/api/v1/detect-faces", files={"file": ("a.png", photos.astronaut())})
+    savings = http.get("/ops/status").json()["savings"]
+    (line,) = (line for line in savings["calls"] if line["operation"] == "DetectFaces")
+    assert line["price"] == 0.001
+    assert line["dollars"] == pytest.approx(line["calls"] * 0.001, rel=1e-12)
+    assert savings["dollars"] == pytest.approx(sum(line["dollars"] for line in savings["calls"]), rel=1e-12)
+    text = http.get("/metrics").text
+    assert re.search(r'^rekognition_calls_total{operation="DetectFaces"} [1-9]', text, re.MULTILINE)
+    assert re.search(r"^rekognition_dollars_saved_total 0\.\d+", text, re.MULTILINE)
 
 
 def test_metrics_count_operations_and_stages(http: httpx.Client) -> None:

@@ -182,7 +182,7 @@ async def search_faces_by_image(call: Call, request: requests.SearchFacesByImage
 @_operation(requests.DetectFacesRequest, Role.READ)
 async def detect_faces(call: Call, request: requests.DetectFacesRequest) -> shapes.Shape:
     found = await call.resources.recognition.detect(
-        call.image(request.image), limits.REKOGNITION_MAX_FACES, detail_for(request.attributes)
+        call.caller, call.image(request.image), limits.REKOGNITION_MAX_FACES, detail_for(request.attributes)
     )
     return shapes.DetectFacesResponse(
         face_details=[render.detail(face, request.attributes) for face in found]
@@ -194,6 +194,7 @@ async def compare_faces(call: Call, request: requests.CompareFacesRequest) -> sh
     recognition = call.resources.recognition
     try:
         found = await recognition.compare(
+            call.caller,
             call.image(request.source_image),
             call.image(request.target_image),
             threshold=recognition.threshold(request.similarity_threshold),

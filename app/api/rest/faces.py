@@ -83,7 +83,7 @@ async def detect_faces(
         asked.max_faces or resources.settings.max_faces_per_image, resources.settings.max_faces_per_image
     )
     image = asked.required_image(resources.settings, caller)
-    found = await resources.recognition.detect(image, most, detail_for(asked.attributes))
+    found = await resources.recognition.detect(caller, image, most, detail_for(asked.attributes))
     return shapes.DetectFacesResponse(face_details=[render.detail(face, asked.attributes) for face in found])
 
 
@@ -103,6 +103,7 @@ async def compare_faces(
     asked = await body.read(request, CompareFaces, PAIR_UPLOADS)
     settings = resources.settings
     found = await resources.recognition.compare(
+        caller,
         image_of(asked, "source", settings, caller),
         image_of(asked, "target", settings, caller),
         threshold=resources.recognition.threshold(asked.similarity_threshold),
