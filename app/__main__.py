@@ -1,4 +1,4 @@
-"""The command line: serve, models, bench, evaluate."""
+"""The command line: serve, worker, album, models, keys, bench, evaluate."""
 
 import argparse
 import sys
@@ -14,6 +14,9 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
 
     commands.add_parser("serve", help="start the service; settings come from the environment and .env")
+
+    worker = commands.add_parser("worker", help="index photos and rebuild collections, on any machine")
+    worker.add_argument("--with-parent", action="store_true", help="stop when standard input ends")
 
     models = commands.add_parser("models", help="model packs: list, install, verify")
     actions = models.add_subparsers(dest="action", required=True)
@@ -51,6 +54,10 @@ def main() -> int:
         from app.serve import serve
 
         return serve()
+    if arguments.command == "worker":
+        from app.worker_command import work
+
+        return work(with_parent=arguments.with_parent)
     if arguments.command == "models":
         from app.models_command import run
 

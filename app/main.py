@@ -11,9 +11,9 @@ from starlette.middleware.cors import CORSMiddleware
 from app import __version__
 from app.api import docs, index_jobs, members, ops, problems
 from app.api.aws import door
-from app.api.body_limit import BodyLimit
+from app.api.body_limit import BodyLimit, Streamed
 from app.api.public_prefix import PublicPrefix
-from app.api.rest import collections, faces
+from app.api.rest import album_guests, album_photos, albums, collections, faces
 from app.resources import open_resources
 from app.settings import Settings
 
@@ -49,6 +49,9 @@ def create_app(settings: Settings) -> FastAPI:
         door.router,
         faces.router,
         collections.router,
+        albums.router,
+        album_photos.router,
+        album_guests.router,
         members.router,
         index_jobs.router,
         ops.router,
@@ -57,7 +60,10 @@ def create_app(settings: Settings) -> FastAPI:
     docs.install(app)
     problems.install(app)
     app.add_middleware(
-        BodyLimit, max_bytes=settings.max_request_bytes, max_buffered_bytes=settings.max_buffered_bytes
+        BodyLimit,
+        max_bytes=settings.max_request_bytes,
+        max_buffered_bytes=settings.max_buffered_bytes,
+        streamed=Streamed(albums.UPLOADS, settings.max_upload_bytes, 2 * settings.max_image_bytes),
     )
     if settings.cors_allowed_origins:
         app.add_middleware(

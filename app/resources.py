@@ -1,6 +1,7 @@
 """The only composition root: everything heavy is built here and handed on by constructor."""
 
 import asyncio
+import hashlib
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,20 +14,33 @@ from app.engine.pipeline import Pipeline
 from app.engine.pool import InferencePool
 from app.engine.runtime import usable_cores
 from app.engine.similarity import SimilarityCurve
+from app.images.folders import FolderReader
 from app.images.limits import of_settings
 from app.images.s3 import S3Reader
 from app.images.sources import ImageSources
+from app.images.storage import PhotoStorage
 from app.images.supabase import SupabaseReader
 from app.images.url import UrlFetcher
 from app.metrics import Metrics
+from app.service.album_listing import AlbumListing
+from app.service.album_photos import AlbumPhotos
+from app.service.albums import Albums
 from app.service.analysis import Analyser
 from app.service.collections import Collections
+from app.service.guests import Guests
 from app.service.index_jobs import IndexJobs
 from app.service.index_runner import IndexRunner
+from app.service.intake import Intake
+from app.service.joining import Joining
 from app.service.keys import Keys
+from app.service.links import Links
 from app.service.members import Members
+from app.service.photo_indexer import PhotoIndexer
+from app.service.rate import Rate
 from app.service.recognition import Recognition
+from app.service.savings import Savings, prices_with
 from app.service.tokens import Tokens
+from app.service.upkeep import Upkeep
 from app.service.users import Users
 from app.settings import Settings
 from app.store import collections as collection_store
@@ -39,6 +53,17 @@ class Totals:
     collections: int
     users: int
     faces: int
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What workers do."""
+
+    photos: PhotoIndexer
+    listings: AlbumListing
+    rebuilds: IndexRunner
+    upkeep: Upkeep
+    intake: Intake
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +81,17 @@ class Resources:
     recognition: Recognition
     users: Users
     members: Members
+    savings: Savings
     index_jobs: IndexJobs
-    index_runner: IndexRunner
+    albums: Albums
+    album_photos: AlbumPhotos
+    guests: Guests
+    joining: Joining
+    guest_rate: Rate
+    join_rate: Rate
+    links: Links
     paging_secret: bytes
+    work: Work
 
     async def totals(self, caller: Caller) -> Totals:
         """How much a caller can see."""
@@ -91,10 +124,12 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 
     Raises:
         PackNotInstalledError: the chosen model pack is not there.
+        SettingsError: the prices can't be used.
         ServiceUnavailableError: the database can't be reached.
     """
     if settings.database_url is None:
         raise ValueError("settings name no database")
+    prices = prices_with(settings.rekognition_prices)
     metrics = Metrics()
     pipeline, pool = await asyncio.to_thread(open_engine, settings, metrics)
     urls = UrlFetcher(
@@ -105,32 +140,62 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     )
     s3 = S3Reader(settings)
     supabase = SupabaseReader(settings)
+    folders = FolderReader(settings)
+    storage = PhotoStorage(settings, s3, supabase)
     database = Database(
         settings.database_url.get_secret_value(),
         pool_size=settings.db_pool_size,
         max_overflow=settings.db_max_overflow,
     )
     tokens = Tokens(settings)
-    running: asyncio.Task[None] | None = None
+    savings = Savings(database, prices, metrics)
+    counting = asyncio.create_task(savings.run())
     try:
-        sources = ImageSources(urls, s3, supabase, metrics)
+        sources = ImageSources(urls, s3, supabase, folders, storage, metrics)
         analyser = Analyser(sources, pipeline, pool, metrics)
         collections = Collections(database, pipeline.pack.face_model_version)
         curve = SimilarityCurve.of(pipeline.pack)
-        recognition = Recognition(database, collections, analyser, curve, metrics)
-        users = Users(database, collections, analyser, curve)
-        members = Members(database, collections, analyser, curve, settings.fpir_target)
+        recognition = Recognition(database, collections, analyser, curve, metrics, savings)
+        users = Users(database, collections, analyser, curve, savings)
+        members = Members(database, collections, analyser, curve, settings.fpir_target, savings)
         async with database.session() as session:
-            paging_secret = await service_secrets.obtain(session, "paging")
-        runner = IndexRunner(
-            database,
-            sources,
-            analyser,
-            pipeline.pack.face_model_version,
-            of_settings(settings),
-            pool.threads,
+            paging_secret, link_secret, guest_secret = [
+                await service_secrets.obtain(session, name) for name in ("paging", "links", "guests")
+            ]
+        limits = of_settings(settings)
+        fingerprint = _fingerprint(settings, pipeline.pack)
+        albums = Albums(database, collections, sources, curve)
+        album_photos = AlbumPhotos(
+            database, albums, storage, pool, limits, fingerprint, settings.photo_cache_days
         )
-        running = asyncio.create_task(runner.run())
+        work = Work(
+            PhotoIndexer(
+                database,
+                sources,
+                storage,
+                pipeline,
+                pool,
+                curve,
+                limits,
+                metrics,
+                savings,
+                fingerprint=fingerprint,
+                max_faces=settings.max_faces_per_image,
+                attempts=settings.photo_attempts,
+            ),
+            AlbumListing(database, album_photos, sources),
+            IndexRunner(
+                database,
+                sources,
+                analyser,
+                pipeline.pack.face_model_version,
+                limits,
+                pool.threads,
+                savings,
+            ),
+            Upkeep(database, storage),
+            Intake(database, album_photos, settings.account_id),
+        )
         yield Resources(
             settings,
             metrics,
@@ -143,17 +208,32 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             recognition,
             users,
             members,
+            savings,
             IndexJobs(database, collections, sources),
-            runner,
+            albums,
+            album_photos,
+            Guests(database, albums, analyser, curve, savings),
+            Joining(database, guest_secret, settings.guest_token_minutes),
+            Rate(settings.guest_calls_a_minute),
+            Rate(settings.guest_calls_a_minute),
+            Links(database, sources, storage, limits, link_secret, settings.link_minutes),
             paging_secret,
+            work,
         )
     finally:
-        if running is not None:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+        counting.cancel()
+        await asyncio.gather(counting, return_exceptions=True)
+        await savings.aclose()
         await database.close()
         await urls.aclose()
         await supabase.aclose()
         await tokens.aclose()
         s3.close()
+        folders.close()
         pool.close()
+
+
+def _fingerprint(settings: Settings, pack: Pack) -> str:
+    """Of what decides which faces a photo has, and their vectors; photos of another are indexed anew."""
+    parts = (pack.name, pack.face_model_version, settings.min_face_confidence, settings.max_faces_per_image)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()

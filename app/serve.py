@@ -1,4 +1,4 @@
-"""`python -m app serve`: database, migrations, model pack, then the web server."""
+"""`python -m app serve`: database, migrations, model pack, workers, then the web server."""
 
 import logging
 import signal
@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.engine import packs
 from app.engine.packs import PackNotInstalledError
 from app.main import create_app
+from app.service.savings import prices_with
 from app.settings import Settings, SettingsError, load_settings
 from app.store import migrate
 from app.store.embedded import (
@@ -21,6 +22,7 @@ from app.store.embedded import (
     claim_data_dir,
     open_database,
 )
+from app.worker_processes import WorkerProcesses
 
 log = logging.getLogger("app")
 
@@ -40,6 +42,7 @@ def serve() -> int:
     """Run the service until SIGINT or SIGTERM; returns the exit status."""
     try:
         settings = load_settings()
+        prices_with(settings.rekognition_prices)
     except SettingsError as error:
         return _fail(error)
     # LOG_LEVEL is ours alone: libraries log keys, addresses and signatures at DEBUG.
@@ -56,6 +59,7 @@ def serve() -> int:
             ready = stack.enter_context(open_database(settings))
             assert ready.database_url is not None
             migrate.upgrade(ready.database_url.get_secret_value())
+            stack.enter_context(WorkerProcesses(ready))
             return _run(ready)
     except (AlreadyServedError, EmbeddedPostgresError, PackNotInstalledError) as error:
         return _fail(error)

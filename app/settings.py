@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     service_name: str = "svc-face-recon"
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
+    public_url: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
     root_path: str = Field(default="", pattern=r"^(/[A-Za-z0-9_.~-]+)*$")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     account_id: str = Field(default="000000000000", pattern=r"^\d{12}$")
@@ -87,6 +88,7 @@ class Settings(BaseSettings):
     inference_deadline_seconds: float = Field(default=10, gt=0, le=600)
 
     max_request_bytes: int = Field(default=16 * MIB, ge=MIB)
+    max_upload_bytes: int = Field(default=1024 * MIB, ge=MIB)
     max_buffered_bytes: int = Field(default=512 * MIB, ge=16 * MIB)
     max_image_bytes: int = Field(default=15 * MIB, ge=1024)
     max_image_pixels: int = Field(default=50_000_000, ge=80 * 80)
@@ -107,12 +109,37 @@ class Settings(BaseSettings):
     supabase_storage_bucket: str = Field(default="profiles", pattern=r"^[0-9A-Za-z._-]{1,100}$")
     # Empty: all of the bucket, for the default account.
     supabase_allowed: Annotated[tuple[str, ...], NoDecode] = ()
+    folders_allowed: Annotated[tuple[str, ...], NoDecode] = ()
+
+    # None: DATA_DIR/photos.
+    storage_url: str | None = Field(
+        default=None, pattern=r"^(s3://|supabase:)[0-9A-Za-z._-]{3,255}(/.*[^/])?/?$"
+    )
+    storage_recompress: bool = False
+    link_minutes: int = Field(default=60, ge=1, le=7 * 24 * 60)
+
+    workers: int = Field(default=1, ge=0, le=64)
+    worker_nice: int = Field(default=10, ge=0, le=19)
+    metrics_port: int = Field(default=9101, ge=0, le=65535)
+    photo_attempts: int = Field(default=5, ge=1, le=100)
+    photo_cache_days: int = Field(default=30, ge=0, le=36_500)
+    guest_token_minutes: int = Field(default=120, ge=1, le=7 * 24 * 60)
+    guest_calls_a_minute: int = Field(default=30, ge=1, le=100_000)
+
+    sqs_queue_url: str | None = Field(default=None, pattern=r"^https?://\S+$")
+    sqs_endpoint_url: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
+    sqs_region: str = "us-east-1"
+    sqs_access_key_id: str | None = None
+    sqs_secret_access_key: SecretStr | None = None
+
+    rekognition_prices: dict[str, float] = {}
 
     _comma_lists = field_validator(
         "image_url_allowed_networks",
         "image_url_allowed_hosts",
         "s3_allowed",
         "supabase_allowed",
+        "folders_allowed",
         "cors_allowed_origins",
         mode="before",
     )(_split)
@@ -143,6 +170,14 @@ class Settings(BaseSettings):
         for rule in value:
             if not re.fullmatch(r"(\d{12}:)?[0-9A-Za-z._-]{3,255}(/.*)?", rule):
                 raise ValueError("each entry is bucket or bucket/prefix, with account: before it if need be")
+        return value
+
+    @field_validator("folders_allowed")
+    @classmethod
+    def _absolute(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for rule in value:
+            if not re.fullmatch(r"(\d{12}:)?/.*", rule):
+                raise ValueError("each entry is an absolute path, with account: before it if need be")
         return value
 
     @field_validator("keys_master_key")

@@ -21,6 +21,7 @@ from app.errors import (
     UnrecognizedClientException,
 )
 from app.resources import Resources
+from app.service.joining import is_guest_token
 
 LARGE_BODY_BYTES = 64 * 1024
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -117,8 +118,8 @@ def confirm_role(caller: Caller, role: Role, operation: str) -> None:
         )
 
 
-def _needs(role: Role) -> Callable[..., Awaitable[Caller]]:
-    """A dependency: the caller of the REST and member doors, who must have a role."""
+def _needs(role: Role, *, guests: bool = False) -> Callable[..., Awaitable[Caller]]:
+    """A dependency: the caller of the REST and member doors, who must have a role, or be a guest."""
 
     async def caller(
         request: Request,
@@ -129,6 +130,11 @@ def _needs(role: Role) -> Callable[..., Awaitable[Caller]]:
         ],
     ) -> Caller:
         _refuse_unknown_parameters(request)
+        guest = await _guest_of(request, resources)
+        if guest is not None:
+            resources.guest_rate.confirm(f"{guest.account_id} {guest.collections} {guest.subject}")
+            confirm_role(guest, Role.GUEST if guests else role, request.scope["route"].operation_id)
+            return guest
         if not resources.settings.auth_required:
             return _anybody(request, resources)
         found = await _bearer_of(request, resources)
@@ -158,7 +164,17 @@ async def confirm_self(resources: Resources, caller: Caller, collection_id: str,
 Self = Annotated[Caller, Depends(_needs(Role.SELF))]
 Reader = Annotated[Caller, Depends(_needs(Role.READ))]
 Writer = Annotated[Caller, Depends(_needs(Role.WRITE))]
+ReaderOrGuest = Annotated[Caller, Depends(_needs(Role.READ, guests=True))]
+WriterOrGuest = Annotated[Caller, Depends(_needs(Role.WRITE, guests=True))]
 Admin = Annotated[Caller, Depends(_needs(Role.ADMIN))]
+
+
+async def _guest_of(request: Request, resources: Resources) -> Caller | None:
+    """Who shows the token of somebody who joined by an event code; good also where nobody else is asked."""
+    scheme, _, shown = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not is_guest_token(shown.strip()):
+        return None
+    return await resources.joining.caller_of(shown.strip())
 
 
 async def _bearer_of(request: Request, resources: Resources) -> Caller:

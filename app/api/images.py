@@ -75,6 +75,8 @@ class NamedImage(Body):
         # What the service's own credentials can read is not for every user of an app.
         if caller.role is Role.SELF and any(isinstance(image, S3Image | SupabaseImage) for image in found):
             raise AccessDeniedException("App users send the photo itself, or its URL")
+        if caller.role is Role.GUEST and not all(isinstance(image, InlineImage) for image in found):
+            raise AccessDeniedException("Guests send the photo itself")
         return found
 
     def the_image(self, settings: Settings, caller: Caller) -> ImageInput:

@@ -45,7 +45,6 @@ async def rebuild_index(
         job_id = await resources.index_jobs.of_all_faces(
             caller, collection, allow_missing=asked.allow_missing
         )
-    resources.index_runner.notify()
     return await _job(resources, caller, job_id)
 
 
@@ -65,6 +64,7 @@ def _place(
             reason="InvalidImageFields",
         )
     place = found[0]
+    assert isinstance(place, S3Image | SupabaseImage | UrlImage)
     if isinstance(place, UrlImage) and not place.url.lower().startswith(("http://", "https://")):
         raise InvalidImageUrlException("The image URL must be http or https", reason="ImageUrlInvalid")
     return place

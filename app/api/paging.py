@@ -94,3 +94,19 @@ def members_in(secret: bytes, account_id: str, collection_id: str) -> Listing:
 
 def users_in(secret: bytes, account_id: str, collection_id: str) -> Listing:
     return Listing(secret, account_id, f"users of {collection_id}")
+
+
+def albums_of(secret: bytes, account_id: str) -> Listing:
+    return Listing(secret, account_id, "albums")
+
+
+def photos_in(secret: bytes, account_id: str, album_id: str) -> Listing:
+    return Listing(secret, account_id, f"photos of {album_id}")
+
+
+def guests_in(secret: bytes, account_id: str, album_id: str) -> Listing:
+    return Listing(secret, account_id, f"guests of {album_id}")
+
+
+def matches_in(secret: bytes, account_id: str, album_id: str, whose: str) -> Listing:
+    return Listing(secret, account_id, f"photos of {album_id} with {whose}")

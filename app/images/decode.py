@@ -3,6 +3,7 @@
 import io
 import logging
 import struct
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -56,6 +57,27 @@ def decode(data: bytes, limits: ImageLimits) -> Pixels:
         InvalidImageFormatException: no image, a format that the limits leave out, or a broken file.
         InvalidParameterException: fewer pixels on a side than the limits ask for.
     """
+    header = _confirmed(data, limits)
+    return np.ascontiguousarray(_upright(_pixels(data, header), header))
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file says of itself before its pixels are decoded."""
+
+    format: ImageFormat
+    width: int
+    height: int
+
+
+def header_of(data: bytes, limits: ImageLimits) -> Header:
+    """What an image says of itself; raises as `decode` does, but a broken file may pass."""
+    header = _confirmed(data, limits)
+    return Header(_FORMATS[header.format or ""], *header.size)
+
+
+def _confirmed(data: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
+    """The header of an image that the limits allow."""
     if len(data) > limits.max_bytes:
         raise ImageTooLargeException
     header = _read_header(data)
@@ -70,7 +92,7 @@ def decode(data: bytes, limits: ImageLimits) -> Pixels:
         raise InvalidParameterException(
             reason="ImageTooSmall", detail=f"The image is below {limits.min_side_px} pixels on a side"
         )
-    return np.ascontiguousarray(_upright(_pixels(data, header), header))
+    return header
 
 
 def _read_header(data: bytes) -> ImageFile.ImageFile:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 _LISTENING = re.compile(r"listening on (http://\S+),")
+_WORKING = re.compile(r"worker \d+ works")
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 40
 
@@ -44,30 +45,61 @@ class RunningService:
 def start(data_dir: Path, **settings: str) -> RunningService:
     """Start `python -m app serve` on a free port of 127.0.0.1 and wait until it listens.
 
+    Without workers, unless the settings ask for some.
+
     Args:
         data_dir: its DATA_DIR.
         settings: more of its settings, by their names in the environment.
     """
+    process, log_path, found = _started("serve", data_dir, settings, _LISTENING)
+    return RunningService(found[1], process, log_path)
+
+
+def start_worker(data_dir: Path, **settings: str) -> RunningService:
+    """Start `python -m app worker` and wait until it works; it has no address.
+
+    Args:
+        data_dir: the DATA_DIR of the service whose embedded database it is to work on, unless the
+            settings name a database.
+        settings: more of its settings.
+    """
+    process, log_path, _ = _started("worker", data_dir, settings, _WORKING)
+    return RunningService("", process, log_path)
+
+
+def _started(
+    command: str, data_dir: Path, settings: Mapping[str, str], sign: re.Pattern[str]
+) -> tuple[subprocess.Popen[bytes], Path, re.Match[str]]:
     data_dir.mkdir(parents=True, exist_ok=True)
-    log_path = Path(tempfile.mkstemp(prefix="service-", suffix=".log", dir=data_dir)[1])
+    log_path = Path(tempfile.mkstemp(prefix=f"{command}-", suffix=".log", dir=data_dir)[1])
     with log_path.open("wb") as log:
-        process = _spawn(data_dir, settings, log)
+        process = _spawn(command, data_dir, settings, log)
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
-        found = _LISTENING.search(log_path.read_text())
+        found = sign.search(log_path.read_text())
         if found:
-            return RunningService(found[1], process, log_path)
+            return process, log_path, found
         time.sleep(0.02)
     process.kill()
     process.wait()
     raise ServiceFailedError(log_path.read_text())
 
 
-def _spawn(data_dir: Path, settings: Mapping[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
-    names = {"HOST": "127.0.0.1", "PORT": "0", "DATA_DIR": str(data_dir), "MODEL_PACK": "mobile", **settings}
+def _spawn(
+    command: str, data_dir: Path, settings: Mapping[str, str], log: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    names = {
+        "HOST": "127.0.0.1",
+        "PORT": "0",
+        "DATA_DIR": str(data_dir),
+        "MODEL_PACK": "mobile",
+        "WORKERS": "0",
+        "METRICS_PORT": "0",
+        **settings,
+    }
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
     return subprocess.Popen(
-        [sys.executable, "-m", "app", "serve"],
+        [sys.executable, "-m", "app", command],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,

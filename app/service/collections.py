@@ -12,8 +12,11 @@ from app.errors import (
     ResourceAlreadyExistsException,
     ServiceQuotaExceededException,
 )
+from app.store import albums as album_store
 from app.store import collections as store
+from app.store import queue
 from app.store.database import Database
+from app.store.queue import UPKEEP, Place
 
 MAX_TAGS = 200
 
@@ -55,14 +58,19 @@ class Collections:
     async def page(self, caller: Caller, after: str | None, limit: int) -> Page[Collection]:
         """Collections in the order of their ids."""
         async with self._database.session() as session:
-            return await store.page(session, caller.account_id, caller.collections, after, limit)
+            return await store.page(
+                session, caller.account_id, caller.collections, after, limit, caller.own_subject
+            )
 
     async def delete(self, caller: Caller, collection_id: str) -> None:
-        """Erase a collection with its faces and users; ResourceNotFoundException when there is none."""
+        """Erase a collection with its faces and users, and an album's photos and files.
+
+        Raises:
+            ResourceNotFoundException: there is none.
+        """
         async with self._database.session() as session:
-            self.confirm_visible(caller, collection_id)
-            if not await store.remove(session, caller.account_id, collection_id):
-                raise store.not_found(collection_id)
+            await self.require(session, caller, collection_id)
+            await remove(session, (caller.account_id, collection_id))
 
     async def tags(self, caller: Caller, collection_id: str) -> dict[str, str]:
         """A collection's tags."""
@@ -95,7 +103,10 @@ class Collections:
         With `keep` it can't be deleted, nor its vectors be switched, until the transaction ends.
         """
         self.confirm_visible(caller, collection_id)
-        return await store.require(session, caller.account_id, collection_id, keep=keep)
+        found = await store.require(session, caller.account_id, collection_id, keep=keep)
+        if not caller.may_see_of(found.owner):
+            raise store.not_found(collection_id)
+        return found
 
     async def require_searchable(
         self, session: AsyncSession, caller: Caller, collection_id: str, *, keep: bool = False
@@ -104,8 +115,7 @@ class Collections:
 
         With `keep` it can't be deleted until the transaction ends.
         """
-        self.confirm_visible(caller, collection_id)
-        found = await store.require(session, caller.account_id, collection_id, keep=keep)
+        found = await self.require(session, caller, collection_id, keep=keep)
         if found.face_model_version != self.face_model_version:
             raise ModelMismatch(
                 collection_id, pinned=found.face_model_version, running=self.face_model_version
@@ -115,3 +125,11 @@ class Collections:
         """The same in a short session of its own, before an image costs anything."""
         async with self._database.session() as session:
             await self.require_searchable(session, caller, collection_id)
+
+
+async def remove(session: AsyncSession, place: Place) -> None:
+    """Erase a collection; a worker erases the files of an album."""
+    album = await album_store.find(session, place)
+    await store.remove(session, *place)
+    if album is not None:
+        await queue.put(session, UPKEEP, "erase", [album.storage_prefix])

@@ -1,9 +1,8 @@
-"""Works on index jobs in the background: lists, embeds, switches. Any replica may take a job over."""
+"""A worker's work on index jobs: lists, embeds, switches. Any worker may take a job over."""
 
 import asyncio
 import logging
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import PurePosixPath
 from uuid import UUID, uuid4
 
@@ -20,19 +19,17 @@ from app.service.analysis import Analyser
 from app.service.ids import USER_ID_MAX, public_id
 from app.service.photos import reference_of, source_of
 from app.service.recognition import MOST_FACES, SAME_FACE_IOU, embedding_of
+from app.service.savings import Savings
 from app.service.users import MAX_FACES_A_USER
 from app.store import collections as collection_store
 from app.store import index_jobs as store
-from app.store import index_switch
-from app.store.database import Database, StatementFailedError
+from app.store import index_switch, queue
+from app.store.database import Database
 from app.store.index_jobs import Item, Job, Result
+from app.store.queue import Claim
 
 log = logging.getLogger(__name__)
 
-# How long a job waits after its runner was killed, and how often a living one says so.
-LEASE = timedelta(seconds=10)
-_RENEW_S = 3.0
-_POLL_S = 2.0
 _BATCH = 500
 _STORAGE_TRIES = 4
 _BUSY_S = 0.3
@@ -40,7 +37,7 @@ _PHOTOS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif"})
 
 
 class IndexRunner:
-    """Takes up one job after another.
+    """Works on index jobs.
 
     Args:
         face_model_version: of the model that runs; jobs for another are left to those who run it.
@@ -56,6 +53,7 @@ class IndexRunner:
         face_model_version: str,
         limits: ImageLimits,
         at_once: int,
+        savings: Savings,
     ) -> None:
         self._database = database
         self._sources = sources
@@ -63,35 +61,19 @@ class IndexRunner:
         self._face_model_version = face_model_version
         self._limits = limits
         self._at_once = at_once
-        self._news = asyncio.Event()
+        self._savings = savings
 
-    def notify(self) -> None:
-        """A job was entered: don't wait for the next look."""
-        self._news.set()
+    async def work(self, claim: Claim) -> None:
+        """Work on some of a job; what is left of it waits for its next turn, behind others.
 
-    async def run(self) -> None:
-        """Work until cancelled. A failing database is waited for."""
-        while True:
-            try:
-                worked = await self._work_on_one()
-            except (ServiceUnavailableError, StatementFailedError) as error:
-                log.warning("an index job rests: %s", type(error).__name__)
-                worked = False
-            if not worked:
-                self._news.clear()
-                try:
-                    async with asyncio.timeout(_POLL_S):
-                        await self._news.wait()
-                except TimeoutError:
-                    pass
-
-    async def _work_on_one(self) -> bool:
+        Raises:
+            ServiceUnavailableError: the database can't be reached.
+        """
         async with self._database.session() as session:
-            await store.forget_old(session)
-            job = await store.claim(session, self._face_model_version, LEASE)
-        if job is None:
-            return False
-        renewing = asyncio.create_task(self._renew(job))
+            job = await store.begin(session, UUID(claim.subject), self._face_model_version)
+            if job is None:
+                await queue.finish(session, claim)
+                return
         try:
             await self._work_on(job)
         except ServiceUnavailableError:
@@ -99,22 +81,8 @@ class IndexRunner:
         except Exception:  # of this job alone: it must not keep the others waiting
             log.exception("an index job failed in a way that nobody foresaw")
             await self._finish(job, "failed", "InternalError")
-        finally:
-            renewing.cancel()
-            await asyncio.gather(renewing, return_exceptions=True)
-            # What is left of an unfinished job may be taken up at once.
-            async with self._database.session() as session:
-                await store.renew(session, job.job_id, timedelta(0))
-        return True
-
-    async def _renew(self, job: Job) -> None:
-        while True:
-            await asyncio.sleep(_RENEW_S)
-            try:
-                async with self._database.session() as session:
-                    await store.renew(session, job.job_id, LEASE)
-            except (ServiceUnavailableError, StatementFailedError):
-                log.warning("the lease of an index job could not be renewed")
+        async with self._database.session() as session:
+            await queue.give_back(session, claim)
 
     async def _work_on(self, job: Job) -> None:
         if not job.listed:
@@ -153,7 +121,8 @@ class IndexRunner:
         prefix = source_of(job.prefix, job.account_id)
         assert isinstance(prefix, S3Image | SupabaseImage)
         number, items = 0, []
-        async for photo in self._sources.beginning_with(prefix):
+        async for listed in self._sources.entries(prefix):
+            photo = listed.source
             path = PurePosixPath(photo.key if isinstance(photo, S3Image) else photo.path)
             if path.suffix.lower() not in _PHOTOS or path.name.startswith("."):
                 continue
@@ -209,6 +178,7 @@ class IndexRunner:
             log.exception("a photo of an index job failed in a way that nobody foresaw")
             await self._fail(job, items, "InternalError")
             return
+        self._savings.count(job.account_id, "IndexFaces")
         image_id, faces = found
         results, missing = [], []
         for item in items:

@@ -1,8 +1,9 @@
 """All SQL on collections."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import Row, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,6 +18,7 @@ async def create(
     collection_id: str,
     model: str,
     tags: Mapping[str, str] | None = None,
+    owner: str | None = None,
 ) -> bool:
     """Create a collection pinned to a face model; False when it is there already."""
     created = await session.execute(
@@ -26,6 +28,7 @@ async def create(
             collection_id=collection_id,
             face_model_version=model,
             tags=dict(tags or {}),
+            owner=owner,
         )
         .on_conflict_do_nothing()
         .returning(collections.c.collection_id)
@@ -43,7 +46,7 @@ async def find(
     if keep:
         query = query.with_for_update(read=True, key_share=True)
     row = (await session.execute(query)).first()
-    return Collection(row.collection_id, row.face_model_version, row.created_at) if row else None
+    return _collection(row) if row else None
 
 
 async def lock(session: AsyncSession, account_id: str, collection_id: str) -> str | None:
@@ -79,21 +82,36 @@ def not_found(collection_id: str) -> ResourceNotFoundException:
 
 
 async def page(
-    session: AsyncSession, account_id: str, patterns: Sequence[str], after: str | None, limit: int
+    session: AsyncSession,
+    account_id: str,
+    patterns: Sequence[str],
+    after: str | None,
+    limit: int,
+    viewer: str | None = None,
 ) -> Page[Collection]:
-    """Collections of an account that one of the patterns matches, in the order of their ids."""
+    """Collections of an account that one of the patterns matches, in the order of their ids.
+
+    With a `viewer`, without the albums of other app users.
+    """
     query = select(collections).where(
         collections.c.account_id == account_id,
-        or_(*(collections.c.collection_id.like(_as_like(pattern)) for pattern in patterns)),
+        or_(*(collections.c.collection_id.like(as_like(pattern)) for pattern in patterns)),
     )
+    if viewer is not None:
+        query = query.where(or_(collections.c.owner.is_(None), collections.c.owner == viewer))
     if after is not None:
         query = query.where(collections.c.collection_id > after)
     rows = (await session.execute(query.order_by(collections.c.collection_id).limit(limit + 1))).all()
-    items = [Collection(row.collection_id, row.face_model_version, row.created_at) for row in rows[:limit]]
+    items = [_collection(row) for row in rows[:limit]]
     return Page(items, items[-1].collection_id if len(rows) > limit and items else None)
 
 
-def _as_like(pattern: str) -> str:
+def _collection(row: Row[Any]) -> Collection:
+    return Collection(row.collection_id, row.face_model_version, row.created_at, row.owner)
+
+
+def as_like(pattern: str) -> str:
+    """A pattern of collection ids as LIKE writes it."""
     return pattern.replace("_", r"\_").replace("*", "%")
 
 
@@ -119,7 +137,7 @@ async def totals(session: AsyncSession, account_id: str, patterns: Sequence[str]
             .select_from(table)
             .where(
                 table.c.account_id == account_id,
-                or_(*(table.c.collection_id.like(_as_like(pattern)) for pattern in patterns)),
+                or_(*(table.c.collection_id.like(as_like(pattern)) for pattern in patterns)),
             )
         )
         for table in (collections, users, faces)

@@ -31,10 +31,11 @@ _SHOWN = (
 
 @dataclass(frozen=True, slots=True)
 class NewFace:
-    """A face to store, with its unit vector."""
+    """A face to store, with its unit vector, and the photo of an album that shows it."""
 
     face: StoredFace
     embedding: Vector
+    photo_id: UUID | None = None
 
 
 async def lock_image(
@@ -79,6 +80,7 @@ async def add(session: AsyncSession, account_id: str, collection_id: str, new: S
                 "confidence": item.face.confidence,
                 "photo": item.face.photo,
                 "embedding": item.embedding,
+                "photo_id": item.photo_id,
             }
             for item in new
         ],
@@ -239,6 +241,13 @@ async def erase_of_user(
         .returning(faces.c.face_id)
     )
     return len(gone.all())
+
+
+async def erase_of_photo(session: AsyncSession, account_id: str, collection_id: str, photo_id: UUID) -> None:
+    """Delete the faces of a photo of an album, with the matches that they made."""
+    await session.execute(
+        delete(faces).where(_belongs(account_id, collection_id), faces.c.photo_id == photo_id)
+    )
 
 
 def _belongs(account_id: str, collection_id: str) -> ColumnElement[bool]:

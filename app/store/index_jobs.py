@@ -6,17 +6,34 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import Row, and_, case, delete, exists, func, insert, literal, or_, select, true, update
+from sqlalchemy import (
+    Row,
+    Text,
+    and_,
+    case,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.domain import Box, StoredFace, Vector
 from app.store import faces as face_store
+from app.store import queue
 from app.store.tables import faces, index_erased, index_items, index_jobs, users
 
 State: TypeAlias = Literal["queued", "running", "succeeded", "failed"]
 
+KIND = "rebuild"
+"""What the queue calls these jobs; the subject is the job's id."""
 ACTIVE = ("queued", "running")
 KEPT = timedelta(days=7)
 
@@ -104,6 +121,8 @@ async def create(session: AsyncSession, job: Job) -> bool:
             )
     except IntegrityError:
         return False
+    lane = queue.tasks_lane(job.face_model_version)
+    await queue.put(session, lane, KIND, [str(job.job_id)], (job.account_id, job.collection_id))
     return True
 
 
@@ -147,43 +166,21 @@ async def mark_listed(session: AsyncSession, job_id: UUID) -> None:
     await session.execute(update(index_jobs).where(index_jobs.c.job_id == job_id).values(listed=True))
 
 
-async def claim(session: AsyncSession, face_model_version: str, lease: timedelta) -> Job | None:
-    """The oldest job for a model that nobody works on; it is the caller's until the lease ends."""
-    free = (
-        select(index_jobs.c.job_id)
-        .where(
-            index_jobs.c.state.in_(ACTIVE),
-            index_jobs.c.face_model_version == face_model_version,
-            or_(index_jobs.c.leased_until.is_(None), index_jobs.c.leased_until < func.now()),
-        )
-        # A job that was given back goes to the end: none keeps the others waiting.
-        .order_by(func.coalesce(index_jobs.c.leased_until, index_jobs.c.created_at))
-        .limit(1)
-        .with_for_update(skip_locked=True, key_share=True)
-        .scalar_subquery()
-    )
+async def begin(session: AsyncSession, job_id: UUID, face_model_version: str) -> Job | None:
+    """A job that is to be worked on with a model; None when it has ended, or is for another model."""
     row = (
         await session.execute(
             update(index_jobs)
-            .where(index_jobs.c.job_id == free)
-            .values(
-                state="running",
-                leased_until=func.now() + lease,
-                started_at=func.coalesce(index_jobs.c.started_at, func.now()),
+            .where(
+                index_jobs.c.job_id == job_id,
+                index_jobs.c.state.in_(ACTIVE),
+                index_jobs.c.face_model_version == face_model_version,
             )
+            .values(state="running", started_at=func.coalesce(index_jobs.c.started_at, func.now()))
             .returning(index_jobs)
         )
     ).first()
     return None if row is None else _job(row)
-
-
-async def renew(session: AsyncSession, job_id: UUID, lease: timedelta) -> None:
-    """Keep a job for longer; a lease of zero gives it back."""
-    await session.execute(
-        update(index_jobs)
-        .where(index_jobs.c.job_id == job_id, index_jobs.c.state.in_(ACTIVE))
-        .values(leased_until=func.now() + lease)
-    )
 
 
 async def pending(session: AsyncSession, job_id: UUID, limit: int) -> list[Item]:
@@ -247,6 +244,7 @@ async def next_number(session: AsyncSession, job_id: UUID) -> int:
 
 async def finish(session: AsyncSession, job_id: UUID, state: State, reason: str | None = None) -> None:
     """End a job: its counts are kept, its vectors are not, nor the photos that were indexed."""
+    await queue.drop(session, KIND, [str(job_id)])
     counts = (
         select(
             func.count().filter(index_items.c.state == "done").label("done"),
@@ -381,7 +379,7 @@ async def end_of_other_models(
             index_jobs.c.collection_id == collection_id,
             index_jobs.c.state.in_(ACTIVE),
             index_jobs.c.face_model_version != face_model_version,
-            or_(index_jobs.c.leased_until.is_(None), index_jobs.c.leased_until < func.now()),
+            ~queue.worked_on(KIND, cast(index_jobs.c.job_id, Text)),
         )
     )
     for job_id in left.all():

@@ -1,4 +1,4 @@
-"""A rebuild whose replicas are killed one after the other while people search."""
+"""A rebuild whose workers are killed one after the other while people search."""
 
 import time
 from dataclasses import dataclass, field
@@ -7,14 +7,14 @@ from signal import SIGKILL
 from threading import Event, Thread
 
 import httpx
+from psutil import Process
 
-from app.measure.service import RunningService, start
+from app.measure.service import RunningService, start, start_worker
 from app.store.embedded import EmbeddedPostgres
 from tests import photos
 from tests.api.index_jobs import portraits
 from tests.supabase import SupabaseSite, settings_for
 
-KILLS = 3
 _PEOPLE = 6
 
 
@@ -27,7 +27,7 @@ class Searches:
 
 
 class Searcher:
-    """Identifies a member who was enrolled before, again and again, at the replica that is not killed."""
+    """Identifies a member who was enrolled before, again and again, at the service."""
 
     def __init__(self, photo: bytes, member: str) -> None:
         self.url: str | None = None
@@ -62,51 +62,63 @@ class Searcher:
                 self.seen.wrong.append(answer.text)
 
 
-def rebuild_under_kills(folder: Path, storage: SupabaseSite, count: int) -> tuple[dict[str, int], Searches]:
-    """Rebuild `count` members and kill a replica three times.
+def rebuild_under_kills(
+    folder: Path, storage: SupabaseSite, count: int, kills: int
+) -> tuple[dict[str, int], Searches]:
+    """Rebuild `count` members with two workers, of which one is killed so many times.
 
     Returns:
         How many faces each member has in the end, and how searches went meanwhile.
     """
     database = EmbeddedPostgres(folder / "postgres")
     settings = {**settings_for(storage), "DATABASE_URL": database.start()}
-    replicas: list[RunningService] = []
+    running: list[RunningService] = []
     try:
-        replicas = [start(folder / f"replica{number}", **settings) for number in range(2)]
+        replica = start(folder / "service", **settings)
+        running.append(replica)
+        workers = [start_worker(folder / f"worker{number}", **settings) for number in range(2)]
+        running += workers
         faces = httpx.post(
-            f"{replicas[0].url}/api/v1/detect-faces", files={"image": ("t1.jpg", photos.group())}, timeout=60
+            f"{replica.url}/api/v1/detect-faces", files={"image": ("t1.jpg", photos.group())}, timeout=60
         ).json()["FaceDetails"]
         people = [photos.crop_around(photos.group(), face["BoundingBox"]) for face in faces]
         for number, photo in enumerate(portraits(people[: _PEOPLE - 1], count)):
             storage.files[f"profiles/kills/m{number}.png"] = photo
         storage.files["profiles/kills/before.png"] = people[_PEOPLE - 1]
         enrolled = {"member_id": "before", "supabase_path": "kills/before.png"}
-        httpx.post(f"{replicas[0].url}/enroll", json=enrolled, timeout=60).raise_for_status()
+        httpx.post(f"{replica.url}/enroll", json=enrolled, timeout=60).raise_for_status()
         with Searcher(people[_PEOPLE - 1], "before") as searcher:
-            searcher.url = replicas[1].url
-            begun = httpx.post(f"{replicas[0].url}/index", json={"prefix": "kills/"}, timeout=60).json()
-            for kill in range(KILLS):
-                victim, other = kill % 2, 1 - kill % 2
-                _wait_for(replicas[other], begun["job_id"], (kill + 1) * count // (KILLS + 2))
-                searcher.url = None
-                time.sleep(0.5)  # what is on its way to the victim arrives
-                searcher.url = replicas[other].url
-                replicas[victim].process.send_signal(SIGKILL)
-                replicas[victim].process.wait()
-                replicas[victim] = start(folder / f"replica{victim}", **settings)
-            _wait_for(replicas[0], begun["job_id"], None)
+            searcher.url = replica.url
+            begun = httpx.post(f"{replica.url}/index", json={"prefix": "kills/"}, timeout=60).json()
+            for kill in range(kills):
+                _wait_for(replica, begun["job_id"], (kill + 1) * count // (kills + 2))
+                victim = _at_work(workers)
+                workers[victim].process.send_signal(SIGKILL)
+                workers[victim].process.wait()
+                running.remove(workers[victim])
+                workers[victim] = start_worker(folder / f"worker{victim}", **settings)
+                running.append(workers[victim])
+            _wait_for(replica, begun["job_id"], None)
         listed: dict[str, int] = {}
         token: dict[str, str] = {}
         while True:
-            page = httpx.get(f"{replicas[0].url}/members", params={"limit": "1000", **token}).json()
+            page = httpx.get(f"{replica.url}/members", params={"limit": "1000", **token}).json()
             listed |= {member["member_id"]: member["face_count"] for member in page["members"]}
             if page["next_token"] is None:
                 return listed, searcher.seen
             token = {"next_token": page["next_token"]}
     finally:
-        for replica in replicas:
-            replica.stop()
+        for process in reversed(running):
+            process.stop()
         database.stop()
+
+
+def _at_work(workers: list[RunningService]) -> int:
+    """The worker that has the job in hand: it burns the processor time."""
+    before = [sum(Process(worker.process.pid).cpu_times()[:2]) for worker in workers]
+    time.sleep(0.5)
+    after = [sum(Process(worker.process.pid).cpu_times()[:2]) for worker in workers]
+    return max(range(len(workers)), key=lambda number: after[number] - before[number])
 
 
 def _wait_for(replica: RunningService, job_id: str, done: int | None) -> None:

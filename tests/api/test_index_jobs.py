@@ -23,7 +23,7 @@ def storage() -> Iterator[SupabaseSite]:
 
 @pytest.fixture(scope="module")
 def service(storage: SupabaseSite) -> Iterator[RunningService]:
-    with running(**settings_for(storage), IMAGE_URL_ALLOWED_NETWORKS="127.0.0.1/32") as started:
+    with running(**settings_for(storage), WORKERS="1", IMAGE_URL_ALLOWED_NETWORKS="127.0.0.1/32") as started:
         yield started
 
 
@@ -292,7 +292,7 @@ def test_a_rebuild_survives_three_kills_and_no_search_misses_anybody(
 ) -> None:
     storage.delay_s = 0.5  # or the job is over before a replica is up again
     try:
-        listed, searches = rebuild_under_kills(tmp_path, storage, 40)
+        listed, searches = rebuild_under_kills(tmp_path, storage, 40, kills=1)
     finally:
         storage.delay_s = 0
     assert listed == {"before": 1, **{f"m{number}": 1 for number in range(40)}}

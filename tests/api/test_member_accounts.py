@@ -19,7 +19,7 @@ def locked() -> Iterator[RunningService]:
     with ExitStack() as stack:
         storage = stack.enter_context(supabase())
         storage.files["profiles/anna.png"] = photos.astronaut()
-        yield stack.enter_context(running(**SETTINGS, **settings_for(storage)))
+        yield stack.enter_context(running(**SETTINGS, **settings_for(storage), WORKERS="1"))
 
 
 def test_two_accounts_see_nothing_of_each_others_members(locked: RunningService) -> None:

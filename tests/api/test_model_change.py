@@ -40,7 +40,7 @@ def changed(tmp_path: Path) -> Iterator[Changed]:
     with supabase() as storage:
         storage.files["profiles/anna.png"] = photos.astronaut()
         storage.files["profiles/group.jpg"] = photos.group()
-        service = start(tmp_path / "data", DATABASE_URL=url, **settings_for(storage))
+        service = start(tmp_path / "data", DATABASE_URL=url, WORKERS="1", **settings_for(storage))
         try:
             with httpx.Client(base_url=service.url, timeout=60) as http:
                 for member, path in (("anna", "anna.png"), ("bea", "group.jpg")):

@@ -12,7 +12,7 @@ from tests.supabase import supabase
 @pytest.mark.timeout(1800)
 def test_a_rebuild_of_2000_members_survives_three_kills(tmp_path: Path) -> None:
     with supabase() as storage:
-        listed, searches = rebuild_under_kills(tmp_path, storage, 2000)
+        listed, searches = rebuild_under_kills(tmp_path, storage, 2000, kills=3)
     print(f"searches meanwhile: {searches.right} right, {len(searches.wrong)} wrong")
     assert listed == {"before": 1, **{f"m{number}": 1 for number in range(2000)}}
     assert searches.wrong == []

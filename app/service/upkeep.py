@@ -1,0 +1,63 @@
+"""What has to be done now and then, whoever works: retention, files of erased albums, old jobs."""
+
+import logging
+from datetime import timedelta
+
+from app.images.storage import PhotoStorage
+from app.service.collections import remove
+from app.store import albums, index_jobs, queue
+from app.store.database import Database
+from app.store.queue import Claim
+
+log = logging.getLogger(__name__)
+
+RETENTION = "retention"
+FORGETTING = "forgetting"
+PERIODIC = {RETENTION: timedelta(minutes=10), FORGETTING: timedelta(hours=1)}
+"""Periodic tasks by kind, and how long each rests."""
+
+# A photo that was in hand when its album was erased may leave a thumbnail behind for this long.
+_ERASE_AGAIN = timedelta(minutes=10)
+_BATCH = 20
+
+
+class Upkeep:
+    """Does jobs of the upkeep lane."""
+
+    def __init__(self, database: Database, storage: PhotoStorage) -> None:
+        self._database = database
+        self._storage = storage
+
+    async def plan(self) -> None:
+        """Enter the periodic tasks; they stay in the queue for ever."""
+        async with self._database.session() as session:
+            for kind in PERIODIC:
+                await queue.put_if_absent(session, queue.UPKEEP, kind, "")
+
+    async def work(self, claim: Claim) -> None:
+        """Do one job.
+
+        Raises:
+            ServiceUnavailableError: the database or the storage can't be reached.
+        """
+        if claim.kind == "erase":
+            await self._erase(claim)
+            return
+        async with self._database.session() as session:
+            if claim.kind == RETENTION:
+                for album in await albums.expired(session, _BATCH):
+                    await remove(session, album.place)
+                    log.info("an album was erased: its retention is over")
+            elif claim.kind == FORGETTING:
+                await index_jobs.forget_old(session)
+            await queue.give_back(session, claim, PERIODIC[claim.kind], untried=True)
+
+    async def _erase(self, claim: Claim) -> None:
+        """Delete the files of an album that is gone, and once more for those that came late."""
+        gone = await self._storage.erase(claim.subject)
+        log.info("%s files of an erased album were deleted", gone)
+        async with self._database.session() as session:
+            if claim.attempts > 1:
+                await queue.finish(session, claim)
+            else:
+                await queue.give_back(session, claim, _ERASE_AGAIN)

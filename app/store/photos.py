@@ -1,0 +1,246 @@
+"""All SQL on the photos of albums."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+from uuid import UUID
+
+from sqlalchemy import ARRAY, DateTime, Row, Text, Uuid, bindparam, cast, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.domain import Page
+from app.store import queue
+from app.store.queue import Place
+from app.store.tables import photos
+
+State: TypeAlias = Literal["pending", "processing", "done", "failed", "skipped"]
+KIND = "photo"
+"""The kind of a photo's job; its subject is the photo's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A photo of an album.
+
+    `place` is a reference to its file, `name` what people call it. `version` was last heard of in its
+    storage, `indexed_version` is the one whose faces are in the collection, found as `fingerprint` says.
+    """
+
+    photo_id: UUID
+    account_id: str
+    album_id: str
+    place: str
+    name: str
+    version: str | None
+    indexed_version: str | None
+    fingerprint: str | None
+    state: State
+    reason: str | None
+    attempts: int
+    faces: int
+    width: int | None
+    height: int | None
+    thumbnail: bool
+    created_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewPhoto:
+    """A photo that was not known: it waits for a worker, unless `skipped` says why it doesn't."""
+
+    photo_id: UUID
+    place: str
+    name: str
+    version: str | None
+    skipped: str | None = None
+
+
+async def known(session: AsyncSession, place: Place, places: Sequence[str]) -> dict[str, Photo]:
+    """The photos of an album that lie at some places, locked until the transaction ends."""
+    rows = await session.execute(
+        select(photos)
+        .where(photos.c.account_id == place[0], photos.c.album_id == place[1], photos.c.place.in_(places))
+        .order_by(photos.c.photo_id)
+        .with_for_update()
+    )
+    return {row.place: of_row(row) for row in rows}
+
+
+async def add(session: AsyncSession, place: Place, new: Sequence[NewPhoto]) -> list[UUID]:
+    """Enter photos; returns the ids of those that wait for a worker. One that is there already is left."""
+    if not new:
+        return []
+    rows = await session.execute(
+        insert(photos)
+        .values(
+            [
+                {
+                    "photo_id": photo.photo_id,
+                    "account_id": place[0],
+                    "album_id": place[1],
+                    "place": photo.place,
+                    "name": photo.name,
+                    "version": photo.version,
+                    "state": "skipped" if photo.skipped else "pending",
+                    "reason": photo.skipped,
+                    "finished_at": func.now() if photo.skipped else None,
+                    "listed_at": func.now(),
+                }
+                for photo in new
+            ]
+        )
+        .on_conflict_do_nothing()
+        .returning(photos.c.photo_id, photos.c.state)
+    )
+    return [row.photo_id for row in rows if row.state == "pending"]
+
+
+_AGAIN = text("""
+    UPDATE photos SET state = 'pending', attempts = 0, reason = NULL, finished_at = NULL,
+        version = new.version, listed_at = now()
+    FROM unnest(:ids, :versions) AS new(photo_id, version)
+    WHERE photos.photo_id = new.photo_id
+""").bindparams(bindparam("ids", type_=ARRAY(Uuid)), bindparam("versions", type_=ARRAY(Text)))
+
+
+async def again(session: AsyncSession, versions: Mapping[UUID, str | None]) -> None:
+    """Let photos wait for a worker once more, each with the version that was heard of."""
+    if versions:
+        await session.execute(_AGAIN, {"ids": list(versions), "versions": list(versions.values())})
+
+
+async def seen(session: AsyncSession, photo_ids: Sequence[UUID]) -> None:
+    """Photos that a listing showed and that are as they were."""
+    await session.execute(update(photos).where(photos.c.photo_id.in_(photo_ids)).values(listed_at=func.now()))
+
+
+async def now(session: AsyncSession) -> datetime:
+    """The database's time: listings compare with what it wrote."""
+    found: datetime = (await session.execute(select(func.now()))).scalar_one()
+    return found
+
+
+async def unlisted(
+    session: AsyncSession, place: Place, source: str, since: datetime, limit: int
+) -> list[Photo]:
+    """Photos below a source that no listing has shown since a time, and that were not found gone already."""
+    rows = await session.execute(
+        select(photos)
+        .where(
+            photos.c.account_id == place[0],
+            photos.c.album_id == place[1],
+            photos.c.listed_at < bindparam("since", since, DateTime(timezone=True)),
+            func.starts_with(photos.c.place, source),
+            photos.c.state.in_(("done", "failed")),
+        )
+        .order_by(photos.c.photo_id)
+        .limit(limit)
+        .with_for_update()
+    )
+    return [of_row(row) for row in rows]
+
+
+async def get(session: AsyncSession, photo_id: UUID) -> Photo | None:
+    """A photo by its id alone: for jobs and signed links, which no client can make up."""
+    row = (await session.execute(select(photos).where(photos.c.photo_id == photo_id))).first()
+    return None if row is None else of_row(row)
+
+
+async def find(session: AsyncSession, place: Place, photo_id: UUID) -> Photo | None:
+    """A photo of an album, or None."""
+    query = _shown(place).where(photos.c.photo_id == photo_id)
+    row = (await session.execute(query)).first()
+    return None if row is None else of_row(row)
+
+
+async def page(
+    session: AsyncSession, place: Place, *, state: State | None, after: UUID | None, limit: int
+) -> Page[Photo]:
+    """Photos of an album in the order of their ids, optionally of one state."""
+    query = _shown(place)
+    in_hand = _in_hand()
+    if state in ("pending", "processing"):
+        query = query.where(photos.c.state == "pending", in_hand if state == "processing" else ~in_hand)
+    elif state is not None:
+        query = query.where(photos.c.state == state)
+    if after is not None:
+        query = query.where(photos.c.photo_id > after)
+    rows = (await session.execute(query.order_by(photos.c.photo_id).limit(limit + 1))).all()
+    items = [of_row(row) for row in rows[:limit]]
+    return Page(items, str(items[-1].photo_id) if len(rows) > limit and items else None)
+
+
+async def failed(session: AsyncSession, place: Place, limit: int) -> list[Photo]:
+    """Failed photos of an album, locked until the transaction ends."""
+    rows = await session.execute(
+        select(photos)
+        .where(photos.c.account_id == place[0], photos.c.album_id == place[1], photos.c.state == "failed")
+        .order_by(photos.c.photo_id)
+        .limit(limit)
+        .with_for_update()
+    )
+    return [of_row(row) for row in rows]
+
+
+async def finish(session: AsyncSession, photo_id: UUID, state: State, values: Mapping[str, Any]) -> None:
+    """The end of a photo's work, and columns that it changes."""
+    await session.execute(
+        update(photos)
+        .where(photos.c.photo_id == photo_id)
+        .values(state=state, finished_at=func.now(), **values)
+    )
+
+
+async def note(session: AsyncSession, photo_id: UUID, attempts: int, reason: str) -> None:
+    """What went wrong with a photo that will be tried again."""
+    await session.execute(
+        update(photos).where(photos.c.photo_id == photo_id).values(attempts=attempts, reason=reason)
+    )
+
+
+async def remove(session: AsyncSession, place: Place, photo_id: UUID) -> bool:
+    """Delete a photo's row; False when the album has none of this id."""
+    gone = await session.execute(
+        photos.delete()
+        .where(photos.c.account_id == place[0], photos.c.album_id == place[1], photos.c.photo_id == photo_id)
+        .returning(photos.c.photo_id)
+    )
+    return gone.first() is not None
+
+
+def _in_hand() -> Any:
+    return queue.worked_on(KIND, cast(photos.c.photo_id, Text))
+
+
+def _shown(place: Place) -> Any:
+    """Photos as clients see them: one that somebody works on is processing, not pending."""
+    return select(photos, _in_hand().label("in_hand")).where(
+        photos.c.account_id == place[0], photos.c.album_id == place[1]
+    )
+
+
+def of_row(row: Row[Any]) -> Photo:
+    """A photo from a row that has all columns of the table."""
+    processing = row.state == "pending" and getattr(row, "in_hand", False)
+    return Photo(
+        row.photo_id,
+        row.account_id,
+        row.album_id,
+        row.place,
+        row.name,
+        row.version,
+        row.indexed_version,
+        row.fingerprint,
+        "processing" if processing else row.state,
+        row.reason,
+        row.attempts,
+        row.faces,
+        row.width,
+        row.height,
+        row.thumbnail,
+        row.created_at,
+        row.finished_at,
+    )

@@ -1,0 +1,98 @@
+"""`python -m app worker`: claims photos, listings and rebuilds from the database and does them."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+
+from prometheus_client import start_http_server
+
+from app.engine.packs import PackNotInstalledError
+from app.errors import ServiceUnavailableError
+from app.jobs.lanes import lanes_of
+from app.jobs.sqs import SqsIntake
+from app.jobs.worker import Worker
+from app.resources import Resources, open_resources
+from app.settings import Settings, SettingsError, load_settings
+from app.store.embedded import EmbeddedPostgresError, open_database
+
+log = logging.getLogger("app")
+
+# A worker has nobody who waits for an answer: photos may wait for a thread for long.
+_PATIENCE_S = 600.0
+
+
+def work(*, with_parent: bool) -> int:
+    """Work until SIGINT or SIGTERM, or until standard input ends `with_parent`; returns the exit status."""
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        return _fail(error)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    log.setLevel(settings.log_level)
+    os.nice(max(0, settings.worker_nice - os.nice(0)))
+    try:
+        with open_database(settings) as ready:
+            patient = ready.model_copy(update={"inference_deadline_seconds": _PATIENCE_S})
+            asyncio.run(_work(patient, with_parent=with_parent))
+    except (EmbeddedPostgresError, PackNotInstalledError, ServiceUnavailableError, SettingsError) as error:
+        return _fail(error)
+    except OSError as error:
+        return _fail(f"METRICS_PORT or DATA_DIR can't be used: {error}")
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+async def _work(settings: Settings, *, with_parent: bool) -> None:
+    async with open_resources(settings) as resources:
+        worker = Worker(resources.database, resources.metrics, lanes_of(resources))
+        _stop_by_signal(worker)
+        if with_parent:
+            _stop_with_parent(worker)
+        if settings.metrics_port:
+            start_http_server(settings.metrics_port, settings.host, resources.metrics.registry)
+        await resources.work.upkeep.plan()
+        log.info("worker %s works, %s threads", os.getpid(), resources.pool.threads)
+        intake = _start_intake(settings, resources)
+        try:
+            await worker.run()
+        finally:
+            if intake is not None:
+                intake.cancel()
+                await asyncio.gather(intake, return_exceptions=True)
+            log.info("worker %s ends", os.getpid())
+
+
+def _start_intake(settings: Settings, resources: Resources) -> "asyncio.Task[None] | None":
+    if settings.sqs_queue_url is None:
+        return None
+    return asyncio.create_task(SqsIntake(settings, resources.work.intake, resources.metrics).run())
+
+
+def _stop_by_signal(worker: Worker) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, worker.stop)
+
+
+def _stop_with_parent(worker: Worker) -> None:
+    """Stop when the process that started this one is gone, however it went: then the pipe ends."""
+    loop = asyncio.get_running_loop()
+
+    def wait() -> None:
+        with suppress(OSError, ValueError):
+            while sys.stdin.buffer.read(1):
+                pass
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(worker.stop)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
+
+
+def _fail(reason: object) -> int:
+    print(f"svc-face-recon worker: {reason}", file=sys.stderr)
+    return 1
