@@ -18,6 +18,22 @@ def main() -> int:
     worker = commands.add_parser("worker", help="index photos and rebuild collections, on any machine")
     worker.add_argument("--with-parent", action="store_true", help="stop when standard input ends")
 
+    album = commands.add_parser(
+        "album", help="have a running service index an album, and watch how far it is"
+    )
+    actions = album.add_subparsers(dest="action", required=True)
+    process = actions.add_parser("process", help="list the album's source and index what is new or changed")
+    process.add_argument("album_id")
+    process.add_argument(
+        "--source", help="makes the album if need be: s3://bucket/prefix, supabase:prefix, /folder"
+    )
+    process.add_argument("--watch", action="store_true", help="go on, and index what comes, until Ctrl-C")
+    status = actions.add_parser("status", help="how far an album is")
+    status.add_argument("album_id")
+    for action in (process, status):
+        action.add_argument("--url", help="of the service; by default HOST and PORT")
+        action.add_argument("--key", help="ID:SECRET; by default the bootstrap key")
+
     models = commands.add_parser("models", help="model packs: list, install, verify")
     actions = models.add_subparsers(dest="action", required=True)
     actions.add_parser("list", help="the packs, their licences, and which are installed")
@@ -58,6 +74,10 @@ def main() -> int:
         from app.worker_command import work
 
         return work(with_parent=arguments.with_parent)
+    if arguments.command == "album":
+        from app.album_command import run as run_album
+
+        return run_album(arguments)
     if arguments.command == "models":
         from app.models_command import run
 

@@ -9,6 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
+_TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
 _NUMBER = re.compile(r"-?\d+\.\d+")
 
 
@@ -34,8 +36,10 @@ def run(command: list[str], folder: Path, variables: Mapping[str, str] | None = 
 
 
 def assert_alike(printed: str, shown: str) -> None:
-    """Equal but for ids, and for the last digits of scores."""
-    printed, shown = (_UUID.sub("<id>", text).strip() for text in (printed, shown))
+    """Equal but for ids, times and tokens, and for the last digits of scores."""
+    for pattern, name in ((_UUID, "<id>"), (_TIME, "<time>"), (_TOKEN, "<token>")):
+        printed, shown = pattern.sub(name, printed), pattern.sub(name, shown)
+    printed, shown = printed.strip(), shown.strip()
     assert _NUMBER.sub("<number>", printed) == _NUMBER.sub("<number>", shown)
     numbers = [float(number) for number in _NUMBER.findall(printed)]
     assert numbers == pytest.approx([float(number) for number in _NUMBER.findall(shown)], abs=0.5)

@@ -230,6 +230,8 @@ class IndexRunner:
                     await store.finish(session, job.job_id, "failed", "PhotosMissing")
                     return
                 await index_switch.switch_reembedded(session, job, drop_others=other_model)
+                place = (job.account_id, job.collection_id)
+                await queue.change_model(session, place, model, job.face_model_version)
             else:
                 await index_switch.switch_photos(session, job, MAX_FACES_A_USER)
             await store.finish(session, job.job_id, "succeeded")

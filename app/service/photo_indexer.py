@@ -146,6 +146,7 @@ class PhotoIndexer:
             fetched = replace(fetched, version=photo.version or fetched.version)
         if fetched is None or (current is not None and fetched.version == current):
             async with self._database.session() as session:
+                await store.lock(session, photo.photo_id)
                 if not await queue.finish(session, claim):
                     raise LeaseLostError
                 await store.finish(session, photo.photo_id, "done", {"version": current, "reason": None})
@@ -182,6 +183,7 @@ class PhotoIndexer:
         with self._metrics.stage_seconds.labels("store").time():
             async with self._database.session() as session:
                 kept = await collection_store.find(session, *place, keep=True)
+                await store.lock(session, photo.photo_id)
                 if kept is None or not await queue.finish(session, claim):
                     raise LeaseLostError
                 if kept.face_model_version != self._pipeline.pack.face_model_version:
@@ -215,6 +217,7 @@ class PhotoIndexer:
         """No faces: the photo is gone, or can't be read. Those of an older version go too."""
         async with self._database.session() as session:
             kept = await collection_store.find(session, *_place(photo), keep=True)
+            await store.lock(session, photo.photo_id)
             if kept is None or not await queue.finish(session, claim):
                 return
             await face_store.erase_of_photo(session, *_place(photo), photo.photo_id)
@@ -235,6 +238,7 @@ class PhotoIndexer:
             return
         wait_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (claim.attempts - 1))
         async with self._database.session() as session:
+            await store.lock(session, photo.photo_id)
             if await queue.give_back(session, claim, timedelta(seconds=wait_s)):
                 await store.note(session, photo.photo_id, claim.attempts, reason)
         self._metrics.photos_finished.labels("retried").inc()

@@ -149,6 +149,14 @@ async def get(session: AsyncSession, photo_id: UUID) -> Photo | None:
     return None if row is None else of_row(row)
 
 
+async def lock(session: AsyncSession, photo_id: UUID) -> None:
+    """Let nobody else change a photo until the transaction ends.
+
+    Whoever changes a photo and its job locks the photo first, or two of them would wait for each other.
+    """
+    await session.execute(select(photos.c.photo_id).where(photos.c.photo_id == photo_id).with_for_update())
+
+
 async def find(session: AsyncSession, place: Place, photo_id: UUID) -> Photo | None:
     """A photo of an album, or None."""
     query = _shown(place).where(photos.c.photo_id == photo_id)

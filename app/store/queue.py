@@ -130,27 +130,32 @@ async def hold(session: AsyncSession, claimed: Claim) -> bool:
 
 
 async def give_back(
-    session: AsyncSession,
-    claimed: Claim,
-    delay: timedelta = timedelta(0),
-    *,
-    untried: bool = False,
+    session: AsyncSession, claimed: Claim, delay: timedelta = timedelta(0), *, untried: bool = False
 ) -> bool:
     """Let a job be claimed again after a while; `untried`: as if this attempt had not been."""
-    values: dict[str, Any] = {
-        "lease": None,
-        "leased_until": None,
-        "run_at": func.clock_timestamp() + delay,
-    }
+    back = update(jobs).where(*_held(claimed)).values(lease=None, leased_until=None)
+    back = back.values(run_at=func.clock_timestamp() + delay)
     if untried:
-        values["attempts"] = func.greatest(jobs.c.attempts - 1, 0)
-    done: CursorResult[Any] = await session.execute(update(jobs).where(*_held(claimed)).values(**values))  # type: ignore[assignment]  # a statement without rows
+        back = back.values(attempts=func.greatest(jobs.c.attempts - 1, 0))
+    done: CursorResult[Any] = await session.execute(back)  # type: ignore[assignment]  # a statement without rows
     return done.rowcount == 1
 
 
 async def drop(session: AsyncSession, kind: str, subjects: Sequence[str]) -> None:
     """Take jobs out, whoever has them in hand."""
     await session.execute(delete(jobs).where(jobs.c.kind == kind, jobs.c.subject.in_(subjects)))
+
+
+async def change_model(session: AsyncSession, place: Place, before: str, after: str) -> None:
+    """Leave the jobs of a collection to workers that run another face model."""
+    for lane in (photos_lane, tasks_lane):
+        await session.execute(
+            update(jobs)
+            .where(
+                jobs.c.account_id == place[0], jobs.c.collection_id == place[1], jobs.c.lane == lane(before)
+            )
+            .values(lane=lane(after))
+        )
 
 
 async def is_queued(session: AsyncSession, kind: str, subject: str) -> bool:
@@ -161,34 +166,17 @@ async def is_queued(session: AsyncSession, kind: str, subject: str) -> bool:
 
 async def in_hand(session: AsyncSession, place: Place, kind: str) -> int:
     """How many jobs of a collection somebody works on now."""
-    return (
-        await session.scalar(
-            select(func.count())
-            .select_from(jobs)
-            .where(
-                jobs.c.account_id == place[0],
-                jobs.c.collection_id == place[1],
-                jobs.c.kind == kind,
-                jobs.c.lease.is_not(None),
-                jobs.c.leased_until > func.clock_timestamp(),
-            )
-        )
-        or 0
-    )
+    held = (jobs.c.account_id == place[0], jobs.c.collection_id == place[1], jobs.c.kind == kind, *_leased())
+    return await session.scalar(select(func.count()).select_from(jobs).where(*held)) or 0
 
 
 def worked_on(kind: str, subject: Any) -> Any:
     """Whether somebody has the job of a kind and a subject, a column's text, in hand."""
-    return (
-        select(jobs.c.job_id)
-        .where(
-            jobs.c.kind == kind,
-            jobs.c.subject == subject,
-            jobs.c.lease.is_not(None),
-            jobs.c.leased_until > func.clock_timestamp(),
-        )
-        .exists()
-    )
+    return select(jobs.c.job_id).where(jobs.c.kind == kind, jobs.c.subject == subject, *_leased()).exists()
+
+
+def _leased() -> tuple[Any, ...]:
+    return (jobs.c.lease.is_not(None), jobs.c.leased_until > func.clock_timestamp())
 
 
 def _held(claimed: Claim) -> tuple[Any, ...]:
