@@ -176,6 +176,7 @@ class AlbumPhotos:
         """
         async with self._database.session() as session:
             album = await self._albums.require(session, caller, album_id)
+            await album_store.keep_apart(session, album.place, guests=False)
             await store.lock(session, photo_id)
             photo = await store.find(session, album.place, photo_id)
             if photo is None:

@@ -183,6 +183,7 @@ class PhotoIndexer:
         with self._metrics.stage_seconds.labels("store").time():
             async with self._database.session() as session:
                 kept = await collection_store.find(session, *place, keep=True)
+                await album_store.keep_apart(session, place, guests=False)
                 await store.lock(session, photo.photo_id)
                 if kept is None or not await queue.finish(session, claim):
                     raise LeaseLostError
@@ -190,7 +191,6 @@ class PhotoIndexer:
                     values = {"reason": "FaceModelMismatch", "attempts": claim.attempts}
                     await store.finish(session, photo.photo_id, "failed", values)
                     return
-                await album_store.keep_apart(session, place, guests=False)
                 await face_store.erase_of_photo(session, *place, photo.photo_id)
                 await face_store.add(session, *place, new)
                 if new:
@@ -217,6 +217,7 @@ class PhotoIndexer:
         """No faces: the photo is gone, or can't be read. Those of an older version go too."""
         async with self._database.session() as session:
             kept = await collection_store.find(session, *_place(photo), keep=True)
+            await album_store.keep_apart(session, _place(photo), guests=False)
             await store.lock(session, photo.photo_id)
             if kept is None or not await queue.finish(session, claim):
                 return

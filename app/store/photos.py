@@ -64,7 +64,7 @@ async def known(session: AsyncSession, place: Place, places: Sequence[str]) -> d
         select(photos)
         .where(photos.c.account_id == place[0], photos.c.album_id == place[1], photos.c.place.in_(places))
         .order_by(photos.c.photo_id)
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
     return {row.place: of_row(row) for row in rows}
 
@@ -138,7 +138,7 @@ async def unlisted(
         )
         .order_by(photos.c.photo_id)
         .limit(limit)
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
     return [of_row(row) for row in rows]
 
@@ -154,7 +154,9 @@ async def lock(session: AsyncSession, photo_id: UUID) -> None:
 
     Whoever changes a photo and its job locks the photo first, or two of them would wait for each other.
     """
-    await session.execute(select(photos.c.photo_id).where(photos.c.photo_id == photo_id).with_for_update())
+    await session.execute(
+        select(photos.c.photo_id).where(photos.c.photo_id == photo_id).with_for_update(key_share=True)
+    )
 
 
 async def find(session: AsyncSession, place: Place, photo_id: UUID) -> Photo | None:
@@ -188,7 +190,7 @@ async def failed(session: AsyncSession, place: Place, limit: int) -> list[Photo]
         .where(photos.c.account_id == place[0], photos.c.album_id == place[1], photos.c.state == "failed")
         .order_by(photos.c.photo_id)
         .limit(limit)
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
     return [of_row(row) for row in rows]
 
