@@ -96,7 +96,11 @@ class Resources:
     async def totals(self, caller: Caller) -> Totals:
         """How much a caller can see."""
         async with self.database.session() as session:
-            return Totals(*await collection_store.totals(session, caller.account_id, caller.collections))
+            return Totals(
+                *await collection_store.totals(
+                    session, caller.account_id, caller.collections, caller.own_subject
+                )
+            )
 
 
 def open_engine(settings: Settings, metrics: Metrics) -> tuple[Pipeline, InferencePool]:

@@ -155,9 +155,21 @@ def _refuse_unknown_parameters(request: Request) -> None:
         )
 
 
-async def confirm_self(resources: Resources, caller: Caller, collection_id: str, member_id: str) -> None:
-    """AccessDeniedException when an app user without more rights asks for somebody else."""
-    if caller.role is Role.SELF and not await resources.members.is_subject(caller, collection_id, member_id):
+async def confirm_self(
+    resources: Resources,
+    caller: Caller,
+    collection_id: str,
+    member_id: str,
+    *,
+    others: Role = Role.READ,
+    operation: str = "",
+) -> None:
+    """AccessDeniedException when somebody without the role for it asks for another member than themselves."""
+    if caller.role >= others:
+        return
+    if caller.subject is None:
+        confirm_role(caller, others, operation)
+    if not await resources.members.is_subject(caller, collection_id, member_id):
         raise AccessDeniedException("Your token is bound to no such member")
 
 

@@ -9,7 +9,7 @@ from app.api import member_forms as forms
 from app.api.access import Reader, ResourcesNow, Self, Writer, confirm_self
 from app.api.aws.shapes import CollectionId
 from app.api.images import UPLOADS, image_of
-from app.domain import ImageInput, Member
+from app.domain import ImageInput, Member, Role
 from app.resources import Resources
 from app.service.members import DEFAULT_COLLECTION, IdentifiedFace, MemberMatch
 
@@ -128,7 +128,7 @@ async def delete_member(
     member_id: InPath, resources: ResourcesNow, caller: Self, collection: InCollection = DEFAULT_COLLECTION
 ) -> forms.Erased:
     """Erase a member with every face, vector and photo reference."""
-    await confirm_self(resources, caller, collection, member_id)
+    await confirm_self(resources, caller, collection, member_id, others=Role.WRITE, operation="DeleteMember")
     gone = await resources.members.erase(caller, collection, member_id)
     return forms.Erased(deleted=True, member_id=member_id, faces_deleted=gone)
 

@@ -30,9 +30,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LONG_POLL_S = 20
+# A worker that is to stop waits for the answer, so no longer than a container is given to stop.
+_LONG_POLL_S = 5
 _MOST = 10
 _WAIT_S = 5.0
+_NAME_MAX_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def read(body: str) -> Sequence[ObjectChanged | PhotoNamed]:
         if message.get("Event") == "s3:TestEvent":
             return []
         return [change for record in message["Records"] for change in _record(record)]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PoisonMessageError(type(error).__name__) from None
 
 
@@ -80,13 +82,14 @@ def _record(record: dict[str, Any]) -> list[ObjectChanged]:
     if not name.startswith(("ObjectCreated", "ObjectRemoved", "LifecycleExpiration")):
         return []
     where = record["s3"]
-    key = unquote_plus(_text(where["object"]["key"]))
+    key = _text(unquote_plus(where["object"]["key"]))
     return [ObjectChanged(_text(where["bucket"]["name"]), key, not name.startswith("ObjectCreated"))]
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError("not a text")
+    """What can be the name of something: UTF-8 without NUL, no longer than a key can be."""
+    if not isinstance(value, str) or "\0" in value or not 0 < len(value.encode()) <= _NAME_MAX_BYTES:
+        raise ValueError("not a name")
     return value
 
 
@@ -116,6 +119,9 @@ class SqsIntake:
                             )
                 except (BotoCoreError, ClientError, ServiceUnavailableError, StatementFailedError) as error:
                     log.warning("messages about photos wait: %s", type(error).__name__)
+                    await asyncio.sleep(_WAIT_S)
+                except Exception:  # of one message, it may be: the others must not wait for a new worker
+                    log.exception("messages about photos failed in a way that nobody foresaw")
                     await asyncio.sleep(_WAIT_S)
         finally:
             self._executor.shutdown(wait=False, cancel_futures=True)

@@ -14,6 +14,7 @@ import numpy as np
 from app.domain import Embed
 from app.engine import packs
 from app.engine.runtime import open_session
+from app.measure.bench_albums import FEW_FACES, measure_albums, measure_queue
 from app.measure.bench_http import measure_search
 from app.measure.engine import LocalEngine
 from app.measure.reference import ReferenceLoop, ReferenceRun
@@ -41,7 +42,12 @@ def bench(data: Path | None, out: Path) -> int:
     if not photos:
         print(f"there are no photos in {data}")
         return 1
-    rows = [*_engine_rows(settings, photos), *measure_rows(settings, photos)]
+    rows = [
+        *_engine_rows(settings, photos),
+        *measure_rows(settings, photos),
+        *_queue_rows(settings),
+        *_album_rows(settings, photos),
+    ]
     width = max(len(row.what) for row in rows)
     print(f"{len(photos)} photos, model pack {settings.model_pack}")
     for row in rows:
@@ -135,3 +141,28 @@ def measure_rows(settings: Settings, photos: Sequence[Path]) -> list[Row]:
     rows.append(Row("service memory before the searches", found.memory_before_mb, "MB"))
     rows.append(Row("service memory after the searches", found.memory_after_mb, "MB"))
     return rows
+
+
+def _album_rows(settings: Settings, photos: Sequence[Path]) -> list[Row]:
+    rows = []
+    for what, rates in zip(
+        ("", f", at most {FEW_FACES} faces"), measure_albums(settings, photos), strict=True
+    ):
+        name = f"album of {rates.photos} photos of 12 MP{what}"
+        rows.append(Row(f"{name}: engine alone (reference)", rates.engine, "photos/s", 1.0))
+        for workers, rate in rates.workers.items():
+            rows.append(Row(f"{name}: {workers} worker(s) from S3", rate, "photos/s", rate / rates.engine))
+        best = max(rates.workers.values()) / rates.cores
+        rows.append(Row(f"{name}: from S3, a core", best, "photos/s"))
+    return rows
+
+
+def _queue_rows(settings: Settings) -> list[Row]:
+    found = measure_queue(settings)
+    return [
+        Row(f"queue: {found.photos} photos entered", found.enqueue_s, "s"),
+        Row("queue: claim and end, the first 1,000 (reference)", found.first_claim_ms, "ms", 1.0),
+        Row("queue: claim and end, the last 1,000", found.last_claim_ms, "ms",
+            found.last_claim_ms / found.first_claim_ms),
+        Row(f"status of an album of {found.photos} photos", found.status_ms, "ms"),
+    ]  # fmt: skip

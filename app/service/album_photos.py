@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -194,13 +194,14 @@ class AlbumPhotos:
 
     async def enter(self, session: AsyncSession, album: Album, seen: Sequence[Seen]) -> int:
         """Queue those photos that are new or changed; returns how many."""
-        latest = {photo.place: photo for photo in seen}
-        known = await store.known(session, album.place, list(latest))
+        latest = {album.photo_id(photo.place): photo for photo in seen}
+        known = await store.known(session, list(latest))
         new, again, same = [], {}, []
-        for place, photo in latest.items():
-            before = known.get(place)
+        for photo_id, photo in latest.items():
+            before = known.get(photo_id)
             if before is None:
-                new.append(NewPhoto(uuid4(), place, photo.name, photo.version, self._refusal(photo)))
+                refusal = self._refusal(photo)
+                new.append(NewPhoto(photo_id, photo.place, photo.name, photo.version, refusal))
             elif self._is_due(before, photo.version):
                 again[before.photo_id] = photo.version
             else:
@@ -253,8 +254,7 @@ class AlbumPhotos:
             current = await self._albums.require(session, caller, album.album_id, searchable=True)
             if current.album_key == album.album_key:
                 queued = await self.enter(session, album, [Seen(place, name, digest)])
-                photo = (await store.known(session, album.place, [place]))[place]
-                return Uploaded(file.name, photo.photo_id, bool(queued))
+                return Uploaded(file.name, album.photo_id(place), bool(queued))
         await self._storage.delete(key)  # the album was deleted meanwhile
         raise ResourceNotFoundException(f"The album {album.album_id} was deleted")
 

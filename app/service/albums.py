@@ -20,6 +20,7 @@ from app.errors import (
 )
 from app.images.sources import ImageSources
 from app.service.collections import Collections, remove
+from app.service.members import DEFAULT_COLLECTION
 from app.service.photos import reference_of
 from app.store import albums as store
 from app.store import collections as collection_store
@@ -29,6 +30,7 @@ from app.store.database import Database
 from app.store.photos import Photo
 
 SHOWN_FAILURES = 100
+OWNER_MAX = 255
 AUTOMATIC_CODE = "auto"
 _CODE = re.compile(r"[A-Za-z0-9_.-]{6,64}")
 # Without letters and digits that people take for each other.
@@ -94,6 +96,13 @@ class Albums:
         _confirm_maker(caller)
         if not caller.sees(wishes.album_id):
             raise AccessDeniedException
+        if wishes.album_id in (".", ".."):
+            raise InvalidParameterException("id: no address can have such a part", reason="InvalidField")
+        if caller.own_subject is not None:
+            if wishes.album_id == DEFAULT_COLLECTION:  # everybody's members go there
+                raise _exists(wishes.album_id)
+            if len(caller.own_subject) > OWNER_MAX:
+                raise AccessDeniedException("The subject of your token is too long")
         if wishes.source is not None:
             self._sources.confirm_listable(wishes.source)
         place = (caller.account_id, wishes.album_id)
@@ -101,9 +110,7 @@ class Albums:
             if not await collection_store.create(
                 session, *place, self._collections.face_model_version, owner=caller.own_subject
             ):
-                raise ResourceAlreadyExistsException(
-                    f"The collection id: {wishes.album_id} already exists", reason="AlbumExists"
-                )
+                raise _exists(wishes.album_id)
             if not await store.create(
                 session,
                 place,
@@ -141,7 +148,7 @@ class Albums:
             values["event_code"] = _code(values["event_code"])
         place = (caller.account_id, album_id)
         async with self._database.session() as session:
-            await self.require(session, caller, album_id)
+            await self.require(session, caller, album_id, keep=True)
             if values and not await store.change(session, place, values):
                 raise _code_taken()
             changed = await self.require(session, caller, album_id)
@@ -159,7 +166,8 @@ class Albums:
 
     async def progress(self, caller: Caller, album_id: str, *, failures: bool = True) -> Progress:
         """How far an album is, with up to 100 of its failed photos."""
-        async with self._database.session() as session:
+        # Photos that a listing enters at its end are pending before it is over, also to one who asks now.
+        async with self._database.snapshot() as session:
             album = await self.require(session, caller, album_id)
             failed: tuple[Photo, ...] = ()
             if failures:
@@ -178,11 +186,18 @@ class Albums:
             )
 
     async def require(
-        self, session: AsyncSession, caller: Caller, album_id: str, *, searchable: bool = False
+        self,
+        session: AsyncSession,
+        caller: Caller,
+        album_id: str,
+        *,
+        searchable: bool = False,
+        keep: bool = False,
     ) -> Album:
         """An album of the caller.
 
-        With `searchable` it holds vectors of the model that runs, and stays until the transaction ends.
+        With `searchable` it holds vectors of the model that runs. With that or `keep` it stays until the
+        transaction ends.
 
         Raises:
             ResourceNotFoundException: there is none.
@@ -191,7 +206,7 @@ class Albums:
         if searchable:
             await self._collections.require_searchable(session, caller, album_id, keep=True)
         else:
-            await self._collections.require(session, caller, album_id)
+            await self._collections.require(session, caller, album_id, keep=keep)
         found = await store.find(session, (caller.account_id, album_id))
         if found is None:
             raise ResourceNotFoundException(f"The collection id: {album_id} is no album")
@@ -212,6 +227,12 @@ def _code(wanted: str | None) -> str | None:
             "event_code: 6 to 64 letters, digits and _.-, or auto", reason="InvalidField"
         )
     return wanted
+
+
+def _exists(album_id: str) -> ResourceAlreadyExistsException:
+    return ResourceAlreadyExistsException(
+        f"The collection id: {album_id} already exists", reason="AlbumExists"
+    )
 
 
 def _code_taken() -> ConflictException:

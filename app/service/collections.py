@@ -75,13 +75,13 @@ class Collections:
     async def tags(self, caller: Caller, collection_id: str) -> dict[str, str]:
         """A collection's tags."""
         async with self._database.session() as session:
-            self.confirm_visible(caller, collection_id)
+            await self.require(session, caller, collection_id)
             return await store.tags_of(session, caller.account_id, collection_id)
 
     async def tag(self, caller: Caller, collection_id: str, tags: Mapping[str, str]) -> None:
         """Add tags, or replace those of the same key; ServiceQuotaExceededException beyond 200."""
         async with self._database.session() as session:
-            self.confirm_visible(caller, collection_id)
+            await self.require(session, caller, collection_id)
             kept = await store.tags_of(session, caller.account_id, collection_id, lock=True) | dict(tags)
             if len(kept) > MAX_TAGS:
                 raise ServiceQuotaExceededException(f"A collection has at most {MAX_TAGS} tags")
@@ -90,7 +90,7 @@ class Collections:
     async def untag(self, caller: Caller, collection_id: str, keys: Sequence[str]) -> None:
         """Remove tags; keys that are not there are passed over."""
         async with self._database.session() as session:
-            self.confirm_visible(caller, collection_id)
+            await self.require(session, caller, collection_id)
             tags = await store.tags_of(session, caller.account_id, collection_id, lock=True)
             kept = {key: value for key, value in tags.items() if key not in keys}
             await store.set_tags(session, caller.account_id, collection_id, kept)

@@ -87,18 +87,18 @@ class Guests:
         async with self._database.session() as session:
             album = await self._albums.require(session, caller, album_id, searchable=True)
             await album_store.keep_apart(session, album.place, guests=True)
+            threshold = await album_store.threshold_of(session, album.place)
             created = await user_store.ensure(session, *album.place, user)
             if not created and await store.find(session, album.place, user.safe) is None:
                 raise ConflictException("The id is that of a user who is no guest", reason="NoGuest")
             if created:
                 await index_jobs.remember_user(session, *album.place, user.safe)
             await store.mark(session, album.place, user.safe, name)
-            await face_store.erase_of_user(session, *album.place, user.safe)
+            await _forget_selfie(session, album, user.safe)
             stored = StoredFace(uuid4(), analysis.image_id, user, user.safe, face.box, face.confidence, None)
             await face_store.add(session, *album.place, [face_store.NewFace(stored, embedding_of(face))])
             await user_store.refresh_vector(session, *album.place, user.safe)
-            least = self._curve.cosine(album.threshold)
-            await matches.match_guest(session, album.place, user.safe, least)
+            await matches.match_guest(session, album.place, user.safe, self._curve.cosine(threshold))
             guest = await self._require(session, album, user.safe)
         self._savings.count(caller.account_id, "IndexFaces")
         self._savings.count(caller.account_id, "SearchUsers")
@@ -156,9 +156,10 @@ class Guests:
         """Erase a guest with their selfie's vector and their matches; ResourceNotFoundException when none."""
         user = public_id(_own(caller, guest_id) or guest_id, "guest_id", USER_ID_MAX)
         async with self._database.session() as session:
-            album = await self._albums.require(session, caller, album_id)
+            album = await self._albums.require(session, caller, album_id, keep=True)
+            await album_store.keep_apart(session, album.place, guests=True)
             await self._require(session, album, user.safe)
-            await face_store.erase_of_user(session, *album.place, user.safe)
+            await _forget_selfie(session, album, user.safe)
             await user_store.remove(session, *album.place, user.safe)
             await index_jobs.forget_user(session, *album.place, user.safe)
 
@@ -174,6 +175,12 @@ class Guests:
     def _matches(self, album: Album, found: Sequence[Found], limit: int) -> Matches:
         shown = tuple(PhotoMatch(item, self.similarity(item.cosine)) for item in found[:limit])
         return Matches(album, shown, shown[-1].found.rank if len(found) > limit else None)
+
+
+async def _forget_selfie(session: AsyncSession, album: Album, user_id: str) -> None:
+    """Erase a guest's faces, but those in photos of the album: they are the photo's."""
+    await face_store.release_photos_of_user(session, *album.place, user_id)
+    await face_store.erase_of_user(session, *album.place, user_id)
 
 
 def _own(caller: Caller, guest_id: str | None) -> str | None:

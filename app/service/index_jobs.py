@@ -62,6 +62,10 @@ class IndexJobs:
             found = await store.find(session, caller.account_id, job_id)
             if found is None or not caller.sees(found.collection_id):
                 raise ResourceNotFoundException("There is no such job")
+            place = (caller.account_id, found.collection_id)
+            collection = await collection_store.find(session, *place)
+            if collection is not None and not caller.may_see_of(collection.owner):
+                raise ResourceNotFoundException("There is no such job")
             return found, await store.failures(session, job_id, SHOWN_FAILURES)
 
     def _job(

@@ -31,7 +31,7 @@ class Intake:
         async with self._database.session() as session:
             concerned = await album_store.with_source_of(session, place)
             for album in concerned:
-                if removed and place not in await photo_store.known(session, album.place, [place]):
+                if removed and not await photo_store.known(session, [album.photo_id(place)]):
                     continue
                 await self._photos.enter(session, album, [_hint(album, place)])
         return len(concerned)

@@ -1,6 +1,7 @@
 """A worker's work on one photo of an album: fetch, find faces, thumbnail, match, and one commit."""
 
 import logging
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -173,7 +174,7 @@ class PhotoIndexer:
     ) -> None:
         """Everything that the photo brought, or nothing of it."""
         place = album.place
-        external = public_id(photo.name[-255:], "name", EXTERNAL_IMAGE_ID_MAX)
+        external = _external(photo.name)
         new = [
             face_store.NewFace(
                 _stored(face, seen.image_id, external, photo.place), embedding_of(face), photo.photo_id
@@ -194,7 +195,7 @@ class PhotoIndexer:
                 await face_store.erase_of_photo(session, *place, photo.photo_id)
                 await face_store.add(session, *place, new)
                 if new:
-                    least = self._curve.cosine(album.threshold)
+                    least = self._curve.cosine(await album_store.threshold_of(session, place))
                     await matches.match_photo(session, place, photo.photo_id, least)
                 await store.finish(
                     session,
@@ -254,6 +255,13 @@ class PhotoIndexer:
 
 def _place(photo: Photo) -> tuple[str, str]:
     return photo.account_id, photo.album_id
+
+
+def _external(name: str) -> PublicId:
+    """A photo's name as an ExternalImageId. File systems allow more letters than those that are printed."""
+    written = unicodedata.normalize("NFC", name)
+    shown = "".join(letter if letter.isprintable() else " " for letter in written)
+    return public_id(shown[-EXTERNAL_IMAGE_ID_MAX:], "name", EXTERNAL_IMAGE_ID_MAX)
 
 
 def _stored(face: Face, image: UUID, external: PublicId, place: str) -> StoredFace:

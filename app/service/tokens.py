@@ -68,7 +68,7 @@ class Tokens:
             )
         except (jwt.InvalidTokenError, jwt.PyJWKError, ValueError) as error:
             raise UnrecognizedClientException from error
-        if not claims["sub"]:
+        if not claims["sub"] or not claims["sub"].isprintable():  # PostgreSQL keeps no NUL
             raise UnrecognizedClientException
         return Caller(self._account_id, self._role_in(claims), subject=claims["sub"])
 

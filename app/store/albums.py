@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from sqlalchemy import Row, Select, and_, func, insert, or_, select, text, update
 from sqlalchemy.exc import IntegrityError
@@ -45,6 +45,10 @@ class Album:
     def storage_prefix(self) -> str:
         """Where the files that the service keeps for the album lie in its storage."""
         return f"{self.account_id}/{self.album_key}/"
+
+    def photo_id(self, place: str) -> UUID:
+        """The id of the photo that lies at a place; the same in every process."""
+        return uuid5(self.album_key, place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,14 @@ async def find(session: AsyncSession, place: Place) -> Album | None:
         await session.execute(_albums().where(albums.c.account_id == place[0], albums.c.album_id == place[1]))
     ).first()
     return None if row is None else _album(row)
+
+
+async def threshold_of(session: AsyncSession, place: Place) -> float:
+    """An album's threshold as it is now, which may have changed while somebody waited in `keep_apart`."""
+    found = await session.execute(
+        select(albums.c.threshold).where(albums.c.account_id == place[0], albums.c.album_id == place[1])
+    )
+    return float(found.scalar_one())
 
 
 async def by_key(session: AsyncSession, album_key: UUID) -> Album | None:

@@ -129,10 +129,19 @@ async def counts(session: AsyncSession, account_id: str, collection_id: str) -> 
     return CollectionCounts(faces=totals[0], users=totals[1])
 
 
-async def totals(session: AsyncSession, account_id: str, patterns: Sequence[str]) -> tuple[int, int, int]:
-    """How many collections that one of the patterns matches an account has, with their users and faces."""
-    found = [
-        await session.scalar(
+async def totals(
+    session: AsyncSession, account_id: str, patterns: Sequence[str], viewer: str | None = None
+) -> tuple[int, int, int]:
+    """How many collections that one of the patterns matches an account has, with their users and faces.
+
+    With a `viewer`, without the albums of other app users.
+    """
+    hidden = select(collections.c.collection_id).where(
+        collections.c.account_id == account_id, collections.c.owner != viewer
+    )
+    found = []
+    for table in (collections, users, faces):
+        query = (
             select(func.count())
             .select_from(table)
             .where(
@@ -140,9 +149,10 @@ async def totals(session: AsyncSession, account_id: str, patterns: Sequence[str]
                 or_(*(table.c.collection_id.like(as_like(pattern)) for pattern in patterns)),
             )
         )
-        for table in (collections, users, faces)
-    ]
-    return found[0] or 0, found[1] or 0, found[2] or 0
+        if viewer is not None:
+            query = query.where(table.c.collection_id.not_in(hidden))
+        found.append(await session.scalar(query) or 0)
+    return found[0], found[1], found[2]
 
 
 async def remove(session: AsyncSession, account_id: str, collection_id: str) -> bool:

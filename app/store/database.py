@@ -64,6 +64,13 @@ class Database:
             kind = type(error.orig).__name__
             raise StatementFailedError(f"{kind} {getattr(error.orig, 'sqlstate', '')}") from None
 
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncSession]:
+        """A transaction for reading, which sees nothing that others commit after its first statement."""
+        async with self.session() as session:
+            await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+            yield session
+
     async def check(self) -> str:
         """Ask the database for its version; raises ServiceUnavailableError when it can't answer."""
         try:

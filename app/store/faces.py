@@ -243,6 +243,17 @@ async def erase_of_user(
     return len(gone.all())
 
 
+async def release_photos_of_user(
+    session: AsyncSession, account_id: str, collection_id: str, user_id: str
+) -> None:
+    """Let faces in photos of an album, which somebody gave to a user, be nobody's again."""
+    await session.execute(
+        update(faces)
+        .where(_belongs(account_id, collection_id), faces.c.user_id == user_id, faces.c.photo_id.is_not(None))
+        .values(user_id=None)
+    )
+
+
 async def erase_of_photo(session: AsyncSession, account_id: str, collection_id: str, photo_id: UUID) -> None:
     """Delete the faces of a photo of an album, with the matches that they made."""
     await session.execute(

@@ -183,13 +183,21 @@ async def faces_of(session: AsyncSession, place: Place, photo_id: UUID) -> list[
     )
     found = rows.all()
     matched = await session.execute(
-        select(photo_matches.c.face_id, photo_matches.c.user_id, photo_matches.c.cosine)
+        select(photo_matches.c.face_id, users.c.member_id, photo_matches.c.cosine)
+        .join(
+            users,
+            and_(
+                users.c.account_id == photo_matches.c.account_id,
+                users.c.collection_id == photo_matches.c.album_id,
+                users.c.user_id == photo_matches.c.user_id,
+            ),
+        )
         .where(photo_matches.c.photo_id == photo_id)
         .order_by(photo_matches.c.cosine.desc(), photo_matches.c.user_id)
     )
     by_face: dict[UUID, list[tuple[str, float]]] = {}
     for row in matched:
-        by_face.setdefault(row.face_id, []).append((row.user_id, float(row.cosine)))
+        by_face.setdefault(row.face_id, []).append((row.member_id, float(row.cosine)))
     return [
         PhotoFace(row.face_id, _box(row), row.confidence, tuple(by_face.get(row.face_id, ())))
         for row in found

@@ -7,7 +7,6 @@ from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import ARRAY, DateTime, Row, Text, Uuid, bindparam, cast, func, select, text, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.domain import Page
@@ -58,15 +57,31 @@ class NewPhoto:
     skipped: str | None = None
 
 
-async def known(session: AsyncSession, place: Place, places: Sequence[str]) -> dict[str, Photo]:
-    """The photos of an album that lie at some places, locked until the transaction ends."""
+async def known(session: AsyncSession, photo_ids: Sequence[UUID]) -> dict[UUID, Photo]:
+    """Those of some photos that are there, locked until the transaction ends."""
     rows = await session.execute(
         select(photos)
-        .where(photos.c.account_id == place[0], photos.c.album_id == place[1], photos.c.place.in_(places))
+        .where(photos.c.photo_id.in_(photo_ids))
         .order_by(photos.c.photo_id)
         .with_for_update(key_share=True)
     )
-    return {row.place: of_row(row) for row in rows}
+    return {row.photo_id: of_row(row) for row in rows}
+
+
+# Arrays, not rows of parameters: a page of a listing is one short statement.
+_ADD = text("""
+    INSERT INTO photos
+        (photo_id, account_id, album_id, place, name, version, state, reason, finished_at, listed_at)
+    SELECT photo_id, :account, :album, place, name, version,
+        CASE WHEN skipped IS NULL THEN 'pending' ELSE 'skipped' END, skipped,
+        CASE WHEN skipped IS NOT NULL THEN now() END, now()
+    FROM unnest(:ids, :places, :names, :versions, :skipped) AS new(photo_id, place, name, version, skipped)
+    ON CONFLICT DO NOTHING
+    RETURNING photo_id, state
+""").bindparams(
+    bindparam("ids", type_=ARRAY(Uuid)),
+    *(bindparam(name, type_=ARRAY(Text)) for name in ("places", "names", "versions", "skipped")),
+)
 
 
 async def add(session: AsyncSession, place: Place, new: Sequence[NewPhoto]) -> list[UUID]:
@@ -74,26 +89,16 @@ async def add(session: AsyncSession, place: Place, new: Sequence[NewPhoto]) -> l
     if not new:
         return []
     rows = await session.execute(
-        insert(photos)
-        .values(
-            [
-                {
-                    "photo_id": photo.photo_id,
-                    "account_id": place[0],
-                    "album_id": place[1],
-                    "place": photo.place,
-                    "name": photo.name,
-                    "version": photo.version,
-                    "state": "skipped" if photo.skipped else "pending",
-                    "reason": photo.skipped,
-                    "finished_at": func.now() if photo.skipped else None,
-                    "listed_at": func.now(),
-                }
-                for photo in new
-            ]
-        )
-        .on_conflict_do_nothing()
-        .returning(photos.c.photo_id, photos.c.state)
+        _ADD,
+        {
+            "account": place[0],
+            "album": place[1],
+            "ids": [photo.photo_id for photo in new],
+            "places": [photo.place for photo in new],
+            "names": [photo.name for photo in new],
+            "versions": [photo.version for photo in new],
+            "skipped": [photo.skipped for photo in new],
+        },
     )
     return [row.photo_id for row in rows if row.state == "pending"]
 

@@ -13,6 +13,7 @@ from app.api.images import UPLOADS
 
 router = APIRouter(prefix="/api/v1/albums", tags=["albums"])
 
+# Ids may hold slashes.
 GuestId = Annotated[str, Path(min_length=1, max_length=1024)]
 _SELFIE = {"image_url": "https://example.org/selfie.jpg"}
 
@@ -49,7 +50,7 @@ async def search_album(
     For the next page, send the same selfie with `next_token`.
     """
     asked = await body.read(request, forms.Search, UPLOADS)
-    listing = paging.matches_in(resources.paging_secret, caller.account_id, album_id, "a selfie")
+    listing = paging.matches_in(resources.paging_secret, caller.account_id, album_id, "of a selfie")
     found = await resources.guests.search(
         caller,
         album_id,
@@ -96,15 +97,7 @@ async def list_guests(
     )
 
 
-@router.get("/{album_id}/guests/{guest_id}", operation_id="GetGuest")
-async def get_guest(
-    album_id: CollectionId, guest_id: GuestId, resources: ResourcesNow, caller: ReaderOrGuest
-) -> forms.AlbumGuest:
-    """A guest; `me` is whoever joined by an event code."""
-    return forms.AlbumGuest(**forms.guest(await resources.guests.get(caller, album_id, guest_id)))
-
-
-@router.get("/{album_id}/guests/{guest_id}/photos", operation_id="ListGuestPhotos")
+@router.get("/{album_id}/guests/{guest_id:path}/photos", operation_id="ListGuestPhotos")
 async def list_guest_photos(
     request: Request,
     album_id: CollectionId,
@@ -117,7 +110,15 @@ async def list_guest_photos(
     return await matches_of_guest(request, caller, album_id, guest_id, limit, next_token)
 
 
-@router.delete("/{album_id}/guests/{guest_id}", operation_id="DeleteGuest")
+@router.get("/{album_id}/guests/{guest_id:path}", operation_id="GetGuest")
+async def get_guest(
+    album_id: CollectionId, guest_id: GuestId, resources: ResourcesNow, caller: ReaderOrGuest
+) -> forms.AlbumGuest:
+    """A guest; `me` is whoever joined by an event code."""
+    return forms.AlbumGuest(**forms.guest(await resources.guests.get(caller, album_id, guest_id)))
+
+
+@router.delete("/{album_id}/guests/{guest_id:path}", operation_id="DeleteGuest")
 async def delete_guest(
     album_id: CollectionId, guest_id: GuestId, resources: ResourcesNow, caller: WriterOrGuest
 ) -> forms.ErasedGuest:

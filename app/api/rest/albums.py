@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from fastapi.sse import EventSourceResponse, format_sse_event
+from fastapi.responses import StreamingResponse
 
 from app.api import album_forms as forms
 from app.api import body, paging
@@ -15,7 +15,7 @@ from app.api.aws.shapes import CollectionId
 from app.domain import Caller
 from app.errors import ServiceUnavailableError
 from app.resources import Resources
-from app.service.albums import AlbumWishes
+from app.service.albums import AUTOMATIC_CODE, AlbumWishes
 
 router = APIRouter(prefix="/api/v1/albums", tags=["albums"])
 
@@ -38,6 +38,7 @@ _EVENTS_QUIET = 15
 async def create_album(request: Request, resources: ResourcesNow, caller: Writer) -> forms.AlbumSummary:
     """Make an album: a collection with photos. App users own theirs and see no others."""
     asked = await body.read(request, forms.NewAlbum)
+    _count_tries(resources, caller, asked.event_code)
     wishes = AlbumWishes(
         asked.id,
         asked.title,
@@ -83,6 +84,7 @@ async def update_album(
 ) -> forms.AlbumSummary:
     """Change an album. With another threshold its guests are matched anew."""
     asked = await body.read(request, forms.AlbumChanges)
+    _count_tries(resources, caller, asked.event_code)
     album = await resources.albums.change(caller, album_id, asked.given())
     return forms.AlbumSummary(**forms.summary(album))
 
@@ -116,12 +118,12 @@ async def album_status(album_id: CollectionId, resources: ResourcesNow, caller: 
 @router.get(
     "/{album_id}/events",
     operation_id="WatchAlbum",
-    response_class=EventSourceResponse,
+    response_class=StreamingResponse,  # fastapi's own for events wants a generator, which can't answer 404
     responses={200: {"content": {"text/event-stream": {}}, "description": "Events named `status`"}},
 )
 async def album_events(
     request: Request, album_id: CollectionId, resources: ResourcesNow, caller: Reader
-) -> EventSourceResponse:
+) -> StreamingResponse:
     """The status as server-sent events: at once, at every change, and a last one when all is done."""
     first = await _status(resources, caller, album_id)
 
@@ -142,11 +144,18 @@ async def album_events(
             if quiet % _EVENTS_QUIET == 0:
                 yield b": still there\n\n"
 
-    return EventSourceResponse(events(), headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
+
+
+def _count_tries(resources: Resources, caller: Caller, event_code: str | None) -> None:
+    """That a code is taken tells that it opens another album, so choosing codes is limited as trying them."""
+    if event_code not in (None, AUTOMATIC_CODE):
+        resources.join_rate.confirm(f"codes {caller.account_id} {caller.subject}")
 
 
 def _event(status: forms.AlbumStatus) -> bytes:
-    return format_sse_event(event="status", data_str=status.model_dump_json())
+    return f"event: status\ndata: {status.model_dump_json()}\n\n".encode()
 
 
 async def _status(resources: Resources, caller: Caller, album_id: str) -> forms.AlbumStatus:
