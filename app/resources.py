@@ -47,6 +47,9 @@ from app.store import collections as collection_store
 from app.store import service_secrets
 from app.store.database import Database
 
+# How many addresses may try wrong event codes as fast as they are let.
+WRONG_CODES_FACTOR = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Totals:
@@ -89,6 +92,7 @@ class Resources:
     joining: Joining
     guest_rate: Rate
     join_rate: Rate
+    wrong_codes_rate: Rate
     links: Links
     paging_secret: bytes
     work: Work
@@ -197,7 +201,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 pool.threads,
                 savings,
             ),
-            Upkeep(database, storage),
+            Upkeep(database, storage, curve),
             Intake(database, album_photos, settings.account_id),
         )
         yield Resources(
@@ -220,6 +224,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             Joining(database, guest_secret, settings.guest_token_minutes),
             Rate(settings.guest_calls_a_minute),
             Rate(settings.guest_calls_a_minute),
+            Rate(WRONG_CODES_FACTOR * settings.guest_calls_a_minute),
             Links(database, sources, storage, limits, link_secret, settings.link_minutes),
             paging_secret,
             work,

@@ -216,6 +216,11 @@ class Settings(BaseSettings):
             return f"{self.supabase_url.rstrip('/')}/auth/v1"
         return self.jwt_issuer
 
+    def storage_place(self, scheme: Literal["s3://", "supabase:"]) -> str | None:
+        """STORAGE_URL without its scheme, if it has this one."""
+        url = self.storage_url
+        return url.removeprefix(scheme) if url is not None and url.startswith(scheme) else None
+
     @property
     def auth_required(self) -> bool:
         """Whether requests must be signed: said by AUTH, or because HOST can be reached from elsewhere."""

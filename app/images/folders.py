@@ -47,7 +47,9 @@ class FolderReader:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._allowed = AllowedFolders(settings.folders_allowed, settings.account_id)
+        self._allowed = AllowedFolders(
+            settings.folders_allowed, settings.account_id, str(settings.data_dir.absolute())
+        )
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="folders")
 
     async def fetch(self, image: FolderImage, max_bytes: int) -> bytes:
@@ -100,7 +102,8 @@ class FolderReader:
             if coming[-1][-1].endswith("/"):
                 folder = coming[-1].pop()
                 inside = await self._in_thread(self._names, prefix.account_id, folder)
-                coming.append([f"{folder}{name}" for name in inside if name.startswith(start)])
+                below = [f"{folder}{name}" for name in inside if name.startswith(start)]
+                coming.append([path for path in below if not self._allowed.is_own(path.removesuffix("/"))])
                 start = ""
                 continue
             files: list[str] = []
@@ -184,7 +187,7 @@ class FolderReader:
         real = os.path.realpath(path)
         roots = [os.path.realpath(folder) for folder in self._allowed.of(account_id)]
         within = [root for root in roots if is_within(real, root)]
-        if not within:
+        if not within or self._allowed.is_own(real):
             log.info("a file was refused: a link leads out of FOLDERS_ALLOWED")
             raise InvalidFolderObjectException
         root = within[0]

@@ -67,7 +67,9 @@ class S3Reader:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._allowed = AllowedPlaces(settings.s3_allowed, settings.account_id)
+        self._allowed = AllowedPlaces(
+            settings.s3_allowed, settings.account_id, settings.storage_place("s3://")
+        )
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="s3")
         self._client: S3Client | None = None
         self._pending = 0
@@ -107,7 +109,9 @@ class S3Reader:
         """
         self.confirm_listable(prefix)
         async for listed in self.listing(prefix):
-            yield listed
+            assert isinstance(listed.source, S3Image)
+            if self._allowed.allow(prefix.account_id, prefix.bucket, listed.source.key):
+                yield listed
 
     def confirm_listable(self, prefix: S3Image) -> None:
         """InvalidS3ObjectException unless an account may read all that begins with a prefix."""

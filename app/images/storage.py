@@ -19,6 +19,7 @@ from app.errors import (
     StorageUnavailableError,
 )
 from app.images.folders import read_regular
+from app.images.places import own_place
 from app.images.s3 import S3Reader
 from app.images.supabase import SupabaseReader
 from app.settings import Settings
@@ -249,8 +250,7 @@ def _place(settings: Settings, s3: S3Reader, supabase: SupabaseReader) -> _Place
     if url is None:
         return _InFolder((settings.data_dir / "photos").absolute())
     in_s3 = url.startswith("s3://")
-    bucket, _, prefix = url.removeprefix("s3://").removeprefix("supabase:").partition("/")
-    beginning = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+    bucket, beginning = own_place(url.removeprefix("s3://").removeprefix("supabase:"))
     return _InS3(s3, bucket, beginning) if in_s3 else _InSupabase(supabase, bucket, beginning)
 
 

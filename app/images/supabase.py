@@ -52,7 +52,11 @@ class SupabaseReader:
 
     def __init__(self, settings: Settings) -> None:
         self._bucket = settings.supabase_storage_bucket
-        self._places = AllowedPlaces(settings.supabase_allowed or (self._bucket,), settings.account_id)
+        self._places = AllowedPlaces(
+            settings.supabase_allowed or (self._bucket,),
+            settings.account_id,
+            settings.storage_place("supabase:"),
+        )
         key = settings.supabase_service_role_key
         secret = key.get_secret_value() if key else ""
         self._pending = 0
@@ -101,7 +105,9 @@ class SupabaseReader:
         """
         self.confirm_listable(prefix)
         async for listed in self.listing(prefix):
-            yield listed
+            assert isinstance(listed.source, SupabaseImage)
+            if self._places.allow(prefix.account_id, prefix.bucket, listed.source.path):
+                yield listed
 
     def confirm_listable(self, prefix: SupabaseImage) -> None:
         """InvalidSupabaseObjectException unless an account may read all that begins with a prefix."""

@@ -17,6 +17,10 @@ def lanes_of(resources: Resources) -> tuple[Lane, ...]:
     model, work = resources.pack.face_model_version, resources.work
     return (
         Lane(queue.photos_lane(model), 2 * resources.pool.threads + 2, {PHOTO_KIND: work.photos.work}),
-        Lane(queue.tasks_lane(model), 1, {"listing": work.listings.work, REBUILD: work.rebuilds.work}),
+        Lane(
+            queue.tasks_lane(model),
+            1,
+            {"listing": work.listings.work, REBUILD: work.rebuilds.work, "rematch": work.upkeep.work},
+        ),
         Lane(queue.UPKEEP, 1, dict.fromkeys((*PERIODIC, "erase"), work.upkeep.work)),
     )

@@ -20,7 +20,7 @@ Handler: TypeAlias = Callable[[Claim], Awaitable[None]]
 # After how long the jobs of a killed worker return, and how often a living one keeps its own.
 LEASE = timedelta(seconds=15)
 _RENEW_S = 4.0
-_POLL_S = 1.0
+_POLL_S = 0.5
 _DATABASE_WAIT_S = 1.0
 _GIVE_BACK_TRIES = 20
 _STORAGE_WAIT = timedelta(seconds=30)

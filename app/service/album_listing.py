@@ -73,9 +73,12 @@ class AlbumListing:
                 batch = []
         if not await self._enter(claim, album, batch):
             return
-        if is_empty:  # as the mount point of a disk that is not mounted is
-            await self._fail(claim, album, "SourceEmpty")
-            return
+        if is_empty:
+            await self._tell_empty(album)
+            if isinstance(prefix, FolderImage):  # so looks the mount point of a disk that is not mounted
+                async with self._database.session() as session:
+                    await queue.finish(session, claim)
+                return
         # Each one that was not listed is looked for by its own name before it counts as gone.
         while True:
             async with self._database.session() as session:
@@ -105,6 +108,10 @@ class AlbumListing:
                 return False
             await self._photos.enter(session, album, seen)
         return True
+
+    async def _tell_empty(self, album: Album) -> None:
+        async with self._database.session() as session:
+            await album_store.change(session, album.place, {"listing_error": "SourceEmpty"})
 
     async def _fail(self, claim: Claim, album: Album, reason: str) -> None:
         log.warning("the source of an album could not be listed: %s", reason)

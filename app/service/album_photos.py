@@ -13,6 +13,7 @@ from app.domain import Caller, ImageFormat, ImageLimits, Page
 from app.engine.pool import InferencePool
 from app.errors import (
     ImageTooLargeException,
+    InvalidImageFormatException,
     InvalidParameterException,
     ResourceNotFoundException,
     ServiceError,
@@ -119,11 +120,11 @@ class AlbumPhotos:
         async for file in files:
             try:
                 yield await self._keep(caller, album, file)
-            except InvalidParameterException as error:
-                yield Uploaded(file.name, None, False, error)
-            except (ImageTooLargeException, ServiceError) as error:
-                if error.http_status >= 500 or error.http_status == 429:
-                    raise
+            except (
+                ImageTooLargeException,
+                InvalidImageFormatException,
+                InvalidParameterException,
+            ) as error:
                 yield Uploaded(file.name, None, False, error)
 
     async def process(self, caller: Caller, album_id: str) -> None:
@@ -250,13 +251,16 @@ class AlbumPhotos:
         key = f"{album.storage_prefix}uploads/{digest}{_ENDING_OF[kind]}"
         place, name = f"stored:{key}", _file_name(file.name, digest, _ENDING_OF[found.format])
         await self._storage.write(key, data, _TYPES[kind])
-        async with self._database.session() as session:
-            current = await self._albums.require(session, caller, album.album_id, searchable=True)
-            if current.album_key == album.album_key:
+        try:
+            async with self._database.session() as session:
+                current = await self._albums.require(session, caller, album.album_id, searchable=True)
+                if current.album_key != album.album_key:
+                    raise ResourceNotFoundException(f"The album {album.album_id} was deleted")
                 queued = await self.enter(session, album, [Seen(place, name, digest)])
-                return Uploaded(file.name, album.photo_id(place), bool(queued))
-        await self._storage.delete(key)  # the album was deleted meanwhile
-        raise ResourceNotFoundException(f"The album {album.album_id} was deleted")
+        except ResourceNotFoundException:
+            await self._storage.delete(key)
+            raise
+        return Uploaded(file.name, album.photo_id(place), bool(queued))
 
 
 def thumbnail_key(album: Album, photo_id: UUID) -> str:

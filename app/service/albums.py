@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.domain import Caller, Page, Prefix, Role
+from app.domain import Caller, Page, Prefix, Role, S3Image
 from app.engine.similarity import SimilarityCurve
 from app.errors import (
     AccessDeniedException,
@@ -104,6 +104,7 @@ class Albums:
             if len(caller.own_subject) > OWNER_MAX:
                 raise AccessDeniedException("The subject of your token is too long")
         if wishes.source is not None:
+            _confirm_own(caller, wishes.source)
             self._sources.confirm_listable(wishes.source)
         place = (caller.account_id, wishes.album_id)
         async with self._database.session() as session:
@@ -219,6 +220,18 @@ def _confirm_maker(caller: Caller) -> None:
         raise AccessDeniedException
 
 
+def _confirm_own(caller: Caller, source: Prefix) -> None:
+    """AccessDeniedException unless an app user's source is theirs: below a folder of their subject's name.
+
+    What the account may read is not for each of its photographers.
+    """
+    path = source.key if isinstance(source, S3Image) else source.path
+    if caller.own_subject is not None and caller.own_subject not in path.split("/")[:-1]:
+        raise AccessDeniedException(
+            "Your photos lie below a folder that has the subject of your token as its name"
+        )
+
+
 def _code(wanted: str | None) -> str | None:
     if wanted == AUTOMATIC_CODE:
         return "".join(secrets.choice(_CODE_LETTERS) for _ in range(_CODE_LENGTH))
@@ -226,7 +239,12 @@ def _code(wanted: str | None) -> str | None:
         raise InvalidParameterException(
             "event_code: 6 to 64 letters, digits and _.-, or auto", reason="InvalidField"
         )
-    return wanted
+    return None if wanted is None else spelt(wanted)
+
+
+def spelt(event_code: str) -> str:
+    """An event code as it is kept: people write it as they like."""
+    return event_code.strip().upper()
 
 
 def _exists(album_id: str) -> ResourceAlreadyExistsException:

@@ -21,6 +21,7 @@ from app.service.photos import reference_of, source_of
 from app.service.recognition import MOST_FACES, SAME_FACE_IOU, embedding_of
 from app.service.savings import Savings
 from app.service.users import MAX_FACES_A_USER
+from app.store import albums as album_store
 from app.store import collections as collection_store
 from app.store import index_jobs as store
 from app.store import index_switch, queue
@@ -232,6 +233,10 @@ class IndexRunner:
                 await index_switch.switch_reembedded(session, job, drop_others=other_model)
                 place = (job.account_id, job.collection_id)
                 await queue.change_model(session, place, model, job.face_model_version)
+                album = await album_store.find(session, place)
+                if album is not None:
+                    lane = queue.tasks_lane(job.face_model_version)
+                    await queue.put(session, lane, "rematch", [str(album.album_key)], place)
             else:
                 await index_switch.switch_photos(session, job, MAX_FACES_A_USER)
             await store.finish(session, job.job_id, "succeeded")

@@ -8,6 +8,7 @@ import jwt
 
 from app.domain import Caller, Role
 from app.errors import AccessDeniedException, UnrecognizedClientException
+from app.service.albums import spelt
 from app.store import albums as store
 from app.store.albums import Album
 from app.store.database import Database
@@ -42,7 +43,7 @@ class Joining:
             AccessDeniedException: no album has this code.
         """
         async with self._database.session() as session:
-            album = await store.by_code(session, event_code)
+            album = await store.by_code(session, spelt(event_code))
         if album is None:
             raise AccessDeniedException("No album has this event code", reason="WrongEventCode")
         guest_id = self._guest_of(old_token, album) or f"guest-{uuid4()}"

@@ -89,6 +89,8 @@ class Links:
             raise _gone()
         try:
             if claims["kind"] == "thumbnail":
+                if not photo.thumbnail:
+                    raise _gone()
                 found = await self._storage.read(thumbnail_key(album, photo_id), self._limits.max_bytes)
                 return File(found.data, "image/webp", f"{photo_id}.webp")
             source = source_of(photo.place, photo.account_id)

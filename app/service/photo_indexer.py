@@ -120,23 +120,23 @@ class PhotoIndexer:
                 await queue.finish(session, claim)
                 return
         if claim.attempts > self._attempts:
-            await self._end(claim, photo, "failed", LOST)  # it took its workers with it, each time
+            await self._end(claim, photo, album, "failed", LOST)  # it took its workers with it, each time
             return
         try:
             await self._index(claim, photo, album)
         except LeaseLostError:
             await self._clean_up(album, photo)
         except PhotoNotFound:
-            await self._end(claim, photo, "skipped", GONE)
+            await self._end(claim, photo, album, "skipped", GONE)
         except (StorageUnavailableError, ThrottlingException) as error:
-            await self._later(claim, photo, error.reason or error.code)
+            await self._later(claim, photo, album, error.reason or error.code)
         except ServiceUnavailableError:
             raise  # the database
         except ServiceError as error:
-            await self._end(claim, photo, "failed", error.reason or error.code)
+            await self._end(claim, photo, album, "failed", error.reason or error.code)
         except Exception:  # of this photo alone: it must not stop the worker
             log.exception("a photo failed in a way that nobody foresaw")
-            await self._later(claim, photo, "InternalError")
+            await self._later(claim, photo, album, "InternalError")
 
     async def _index(self, claim: Claim, photo: Photo, album: Album) -> None:
         current = photo.indexed_version if photo.fingerprint == self._fingerprint else None
@@ -214,8 +214,10 @@ class PhotoIndexer:
                     },
                 )
 
-    async def _end(self, claim: Claim, photo: Photo, state: store.State, reason: str) -> None:
+    async def _end(self, claim: Claim, photo: Photo, album: Album, state: store.State, reason: str) -> None:
         """No faces: the photo is gone, or can't be read. Those of an older version go too."""
+        if photo.thumbnail:  # before the commit: nobody else has the photo in hand yet
+            await self._storage.delete(thumbnail_key(album, photo.photo_id))
         async with self._database.session() as session:
             kept = await collection_store.find(session, *_place(photo), keep=True)
             await album_store.keep_apart(session, _place(photo), guests=False)
@@ -233,10 +235,10 @@ class PhotoIndexer:
             await store.finish(session, photo.photo_id, state, values)
         self._metrics.photos_finished.labels(state).inc()
 
-    async def _later(self, claim: Claim, photo: Photo, reason: str) -> None:
+    async def _later(self, claim: Claim, photo: Photo, album: Album, reason: str) -> None:
         """Try again after a while that doubles, or give up."""
         if claim.attempts >= self._attempts:
-            await self._end(claim, photo, "failed", reason)
+            await self._end(claim, photo, album, "failed", reason)
             return
         wait_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (claim.attempts - 1))
         async with self._database.session() as session:
@@ -248,7 +250,8 @@ class PhotoIndexer:
     async def _clean_up(self, album: Album, photo: Photo) -> None:
         """Leave no thumbnail behind of a photo that was erased while it was in hand."""
         async with self._database.session() as session:
-            if await store.get(session, photo.photo_id) is not None:
+            found = await store.get(session, photo.photo_id)
+            if found is not None and found.state != "skipped":
                 return
         await self._storage.delete(thumbnail_key(album, photo.photo_id))
 

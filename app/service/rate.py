@@ -18,3 +18,8 @@ class Rate:
         """Count a call; ThrottlingException when there were too many."""
         if not self._limiter.hit(self._most, name):
             raise ThrottlingException
+
+    def confirm_free(self, name: str) -> None:
+        """ThrottlingException when there were too many calls; this one is not counted."""
+        if not self._limiter.test(self._most, name):
+            raise ThrottlingException

@@ -2,10 +2,12 @@
 
 import logging
 from datetime import timedelta
+from uuid import UUID
 
+from app.engine.similarity import SimilarityCurve
 from app.images.storage import PhotoStorage
 from app.service.collections import remove
-from app.store import albums, index_jobs, queue
+from app.store import albums, index_jobs, matches, queue
 from app.store.database import Database
 from app.store.queue import Claim
 
@@ -24,9 +26,10 @@ _BATCH = 20
 class Upkeep:
     """Does jobs of the upkeep lane."""
 
-    def __init__(self, database: Database, storage: PhotoStorage) -> None:
+    def __init__(self, database: Database, storage: PhotoStorage, curve: SimilarityCurve) -> None:
         self._database = database
         self._storage = storage
+        self._curve = curve
 
     async def plan(self) -> None:
         """Enter the periodic tasks; they stay in the queue for ever."""
@@ -43,6 +46,9 @@ class Upkeep:
         if claim.kind == "erase":
             await self._erase(claim)
             return
+        if claim.kind == "rematch":
+            await self._rematch(claim)
+            return
         async with self._database.session() as session:
             if claim.kind == RETENTION:
                 for album in await albums.expired(session, _BATCH):
@@ -51,6 +57,16 @@ class Upkeep:
             elif claim.kind == FORGETTING:
                 await index_jobs.forget_old(session)
             await queue.give_back(session, claim, PERIODIC[claim.kind], untried=True)
+
+    async def _rematch(self, claim: Claim) -> None:
+        """Match the guests of an album anew: its vectors have changed."""
+        async with self._database.session() as session:
+            album = await albums.by_key(session, UUID(claim.subject))
+            if album is not None:
+                await albums.keep_apart(session, album.place, guests=True)
+                least = self._curve.cosine(album.threshold)
+                await matches.match_all_guests(session, album.place, least)
+            await queue.finish(session, claim)
 
     async def _erase(self, claim: Claim) -> None:
         """Delete the files of an album that is gone, and once more for those that came late."""

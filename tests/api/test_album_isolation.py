@@ -114,7 +114,7 @@ def acting(http: httpx.Client, who: Headers) -> Iterator[httpx.Client]:
 
 
 def new_album(http: httpx.Client, owner: Headers, name: str, people: list[bytes]) -> Album:
-    album = Album(owner, f"{name}-{uuid4()}", f"Title of {name}", f"Code-of-{name}")
+    album = Album(owner, f"{name}-{uuid4()}", f"Title of {name}", f"CODE-OF-{name.upper()}")
     asked = {"id": album.album_id, "title": album.title, "event_code": album.code}
     http.post(ALBUMS, json=asked, headers=owner).raise_for_status()
     files = {f"file-of-{name}-{number}.jpg": person for number, person in enumerate(people)}
@@ -546,7 +546,7 @@ def test_event_codes_can_not_be_guessed(world: World) -> None:
     """The last one: from here on, nobody of this machine joins for a minute."""
     http, one = world.http, world.one
     unknown = [
-        one.code.lower(), one.code.upper(), one.code[:-1], one.code + "x", f" {one.code}", one.album_id,
+        one.code[:-1], one.code + "x", one.code[1:], one.album_id,
         "auto", "%", "_" * len(one.code), "' OR 1=1 --", "members", one.title,
     ]  # fmt: skip
     for code in unknown:

@@ -97,7 +97,7 @@ def test_an_album_is_as_it_was_asked_for(http: httpx.Client) -> None:
         "source": "s3://photos/gala/2026/",
         "threshold": 92.5,
         "retention_days": 30,
-        "event_code": f"Gala-{uuid4()}",
+        "event_code": f"GALA-{uuid4()}".upper(),
         "recompress": True,
     }
     created = http.post(ALBUMS, json=asked)
@@ -224,7 +224,7 @@ def test_an_allowed_place_is_the_default_accounts_alone(site: Site) -> None:
 
 
 def test_changes_leave_other_fields_and_null_takes_away(http: httpx.Client) -> None:
-    code = f"code-{uuid4()}"
+    code = f"CODE-{uuid4()}".upper()
     album = made(http, title="before", retention_days=3, event_code=code, threshold=85)
     before = http.get(f"{ALBUMS}/{album}").json()
     changed = http.patch(f"{ALBUMS}/{album}", json={"title": "after", "threshold": 99, "recompress": True})

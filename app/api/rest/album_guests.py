@@ -10,6 +10,7 @@ from app.api.access import Reader, ReaderOrGuest, ResourcesNow, WriterOrGuest
 from app.api.album_matches import matches_of_guest, page, rank
 from app.api.aws.shapes import CollectionId
 from app.api.images import UPLOADS
+from app.errors import AccessDeniedException
 
 router = APIRouter(prefix="/api/v1/albums", tags=["albums"])
 
@@ -25,9 +26,18 @@ _SELFIE = {"image_url": "https://example.org/selfie.jpg"}
 )
 async def join_album(request: Request, resources: ResourcesNow) -> forms.JoinedAlbum:
     """An event code for a token that is good for one guest's own selfie, photos and erasure."""
-    resources.join_rate.confirm(request.client.host if request.client else "")
     asked = await body.read(request, forms.Join)
-    joined = await resources.joining.join(asked.event_code, asked.token)
+    # Wrong codes count, of an address and of all: a whole party may join by way of one address.
+    counted = {f"join {request.client.host if request.client else ''}": resources.join_rate}
+    counted["join"] = resources.wrong_codes_rate
+    for name, rate in counted.items():
+        rate.confirm_free(name)
+    try:
+        joined = await resources.joining.join(asked.event_code, asked.token)
+    except AccessDeniedException:
+        for name, rate in counted.items():
+            rate.confirm(name)
+        raise
     return forms.JoinedAlbum(
         album_id=joined.album.album_id,
         title=joined.album.title,
