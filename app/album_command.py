@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
         settings = load_settings()
         with _client(settings, arguments.url, arguments.key) as http:
             if arguments.action == "status":
-                return _report(_call(http, "GET", f"/{arguments.album_id}/status"))
+                return _report(_call(http, "GET", f"/albums/{arguments.album_id}/status"))
             return _process(http, arguments)
     except (SettingsError, AlbumFailedError) as error:
         print(f"svc-face-recon album: {error}", file=sys.stderr)
@@ -38,11 +38,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _process(http: httpx.Client, arguments: argparse.Namespace) -> int:
     album_id = arguments.album_id
     if arguments.source is not None:
-        found = _answer(http, "GET", f"/{album_id}")
+        found = _answer(http, "GET", f"/albums/{album_id}")
         if found.status_code == 404:
-            _call(http, "POST", "", {"id": album_id, "source": arguments.source})
+            _call(http, "POST", "/albums", {"id": album_id, "source": arguments.source})
     while True:
-        _call(http, "POST", f"/{album_id}/process")
+        _call(http, "POST", f"/albums/{album_id}/process")
         status = _follow(http, album_id)
         if not arguments.watch:
             return _report(status)
@@ -51,7 +51,7 @@ def _process(http: httpx.Client, arguments: argparse.Namespace) -> int:
 
 def _follow(http: httpx.Client, album_id: str) -> dict[str, Any]:
     """Show a bar until the album is finished; the last status."""
-    status = _call(http, "GET", f"/{album_id}/status")
+    status = _call(http, "GET", f"/albums/{album_id}/status")
     with tqdm(total=status["total"], unit="photo", desc=album_id, dynamic_ncols=True) as bar:
         while True:
             bar.total = status["total"]
@@ -63,7 +63,7 @@ def _follow(http: httpx.Client, album_id: str) -> dict[str, Any]:
             if status["finished"]:
                 return status
             time.sleep(_POLL_S)
-            status = _call(http, "GET", f"/{album_id}/status")
+            status = _call(http, "GET", f"/albums/{album_id}/status")
 
 
 def _report(status: dict[str, Any]) -> int:
@@ -83,7 +83,7 @@ def _client(settings: Settings, url: str | None, key: str | None) -> httpx.Clien
         secret = settings.bootstrap_secret_access_key.get_secret_value()
         key = f"{settings.bootstrap_access_key_id}:{secret}"
     headers = {} if key is None else {"X-API-Key": key}
-    return httpx.Client(base_url=f"{address}/api/v1/albums", headers=headers, timeout=_TIMEOUT_S)
+    return httpx.Client(base_url=f"{address}/api/v1", headers=headers, timeout=_TIMEOUT_S)
 
 
 def _call(http: httpx.Client, method: str, path: str, sent: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from app.domain import Pixels
 from app.engine.runtime import open_session
+from app.engine.shrink import shrunk
 
 # Long side of the coarse pass. It finds 98 % of LFW faces of 20 px and more; it finds all faces that
 # span up to 60 % of the frame, and none that span over 80 %.
@@ -107,9 +108,9 @@ class Detector:
         """The faces of an upright image, shape (height, width, 3), BGR; best score first."""
         height, width = image.shape[:2]
         longest = max(height, width)
-        fine = _resized(image, min(FINE_SIDE, longest))  # one read of a large photo serves every pass
-        coarse = _resized(fine, min(COARSE_SIDE, max(COARSE_MIN_SIDE, longest)))
-        tiny = _resized(coarse, TINY_SIDE)
+        fine = shrunk(image, min(FINE_SIDE, longest))  # one read of a large photo serves every pass
+        coarse = shrunk(fine, min(COARSE_SIDE, max(COARSE_MIN_SIDE, longest)))
+        tiny = shrunk(coarse, TINY_SIDE)
 
         candidates = self._run(coarse, (width, height), min(TRIGGER_SCORE, self._min_score))
         large = self._run(tiny, (width, height), self._min_score)
@@ -165,18 +166,6 @@ def _region_of_small(candidates: _Pass, fine: Pixels, size: tuple[int, int]) -> 
     left, top = np.maximum((boxes[:, :2] - margin).min(axis=0), 0).astype(int)
     right, bottom = np.minimum((boxes[:, 2:] + margin).max(axis=0), (width, height)).astype(int)
     return _Region(left, top, right, bottom) if right > left and bottom > top else None
-
-
-def _resized(image: Pixels, side: int) -> Pixels:
-    """The picture with its long side at `side`; averaged from a factor of 2 on, against aliasing."""
-    height, width = image.shape[:2]
-    scale = side / max(height, width)
-    if scale == 1:
-        return image
-    target = max(1, round(width * scale)), max(1, round(height * scale))
-    # Below a factor of 2, INTER_AREA costs a fifth of the coarse pass and finds nothing more.
-    method = cv2.INTER_AREA if scale <= 0.5 else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, target, interpolation=method), dtype=np.uint8)
 
 
 def _merge(passes: list[_Pass]) -> _Pass:

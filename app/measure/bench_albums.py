@@ -115,12 +115,12 @@ def _through_workers(settings: Settings, s3: S3Server, prefix: str, photos: int,
         threads = str(max(1, usable_cores() // workers))
         for _ in range(workers):
             stack.enter_context(_worker(service, INFERENCE_THREADS=threads, **wanted))
-        with httpx.Client(base_url=f"{service.url}/api/v1/albums", timeout=60) as http:
-            http.post("", json={"id": "bench", "source": f"s3://{BUCKET}/{prefix}"}).raise_for_status()
+        with httpx.Client(base_url=f"{service.url}/api/v1", timeout=60) as http:
+            http.post("/albums", json={"id": "bench", "source": f"s3://{BUCKET}/{prefix}"}).raise_for_status()
             began = time.perf_counter()
-            http.post("/bench/process").raise_for_status()
+            http.post("/albums/bench/process").raise_for_status()
             while True:
-                status = http.get("/bench/status").json()
+                status = http.get("/albums/bench/status").json()
                 if status["finished"]:
                     break
                 time.sleep(_POLL_S)

@@ -19,6 +19,7 @@ from app.domain import (
 )
 from app.engine.pipeline import Pipeline
 from app.engine.pool import InferencePool
+from app.engine.shrink import shrunk
 from app.engine.similarity import SimilarityCurve
 from app.errors import (
     PhotoNotFound,
@@ -28,7 +29,7 @@ from app.errors import (
     ThrottlingException,
 )
 from app.images.decode import decode
-from app.images.recompress import thumbnail
+from app.images.recompress import webp
 from app.images.sources import ImageSources
 from app.images.storage import PhotoStorage
 from app.metrics import Metrics
@@ -52,6 +53,7 @@ log = logging.getLogger(__name__)
 _FIRST_WAIT_S = 2.0
 _LONGEST_WAIT_S = 300.0
 LOST = "WorkerLost"
+THUMBNAIL_SIDE_PX = 480
 
 
 class LeaseLostError(Exception):
@@ -165,9 +167,12 @@ class PhotoIndexer:
             image = decode(data, self._limits)
         found = self._pipeline.analyse(image, self._look)
         with self._metrics.stage_seconds.labels("thumbnail").time():
-            small = thumbnail(image)
+            small = image
+            if max(image.shape[:2]) > THUMBNAIL_SIDE_PX:
+                small = shrunk(image, THUMBNAIL_SIDE_PX)
+            encoded = webp(small)
         height, width = image.shape[:2]
-        return _Seen(image_id(data), found, width, height, small)
+        return _Seen(image_id(data), found, width, height, encoded)
 
     async def _commit(
         self, claim: Claim, photo: Photo, album: Album, fetched: FetchedObject, seen: _Seen
