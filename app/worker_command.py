@@ -8,7 +8,9 @@ import sys
 import threading
 from contextlib import suppress
 
+from alembic.util import CommandError
 from prometheus_client import start_http_server
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.engine.packs import PackNotInstalledError
 from app.errors import ServiceUnavailableError
@@ -17,6 +19,7 @@ from app.jobs.sqs import SqsIntake
 from app.jobs.worker import Worker
 from app.resources import Resources, open_resources
 from app.settings import Settings, SettingsError, load_settings
+from app.store import migrate
 from app.store.embedded import EmbeddedPostgresError, open_database
 
 log = logging.getLogger("app")
@@ -37,9 +40,14 @@ def work(*, with_parent: bool) -> int:
     try:
         with open_database(settings) as ready:
             patient = ready.model_copy(update={"inference_deadline_seconds": _PATIENCE_S})
+            assert ready.database_url is not None
+            migrate.upgrade(ready.database_url.get_secret_value())  # whoever comes first
             asyncio.run(_work(patient, with_parent=with_parent))
     except (EmbeddedPostgresError, PackNotInstalledError, ServiceUnavailableError, SettingsError) as error:
         return _fail(error)
+    except (SQLAlchemyError, CommandError) as error:
+        cause = getattr(error, "orig", None) or error
+        return _fail(f"the database can't be used: {str(cause).splitlines()[0]}")
     except OSError as error:
         return _fail(f"METRICS_PORT or DATA_DIR can't be used: {error}")
     except KeyboardInterrupt:

@@ -37,7 +37,7 @@ QUEUED = 100_000
 BATCH = 500
 CLAIMS = 1000
 STATUS_CALLS = 100
-_POLL_S = 0.1
+_POLL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)

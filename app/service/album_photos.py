@@ -42,7 +42,7 @@ _ENDING_OF = {
     ImageFormat.WEBP: ".webp",
     ImageFormat.HEIC: ".heic",
 }
-_TYPES = {
+MEDIA_TYPES = {
     ImageFormat.JPEG: "image/jpeg",
     ImageFormat.PNG: "image/png",
     ImageFormat.WEBP: "image/webp",
@@ -250,7 +250,7 @@ class AlbumPhotos:
         digest = hashlib.sha256(file.data).hexdigest()
         key = f"{album.storage_prefix}uploads/{digest}{_ENDING_OF[kind]}"
         place, name = f"stored:{key}", _file_name(file.name, digest, _ENDING_OF[found.format])
-        await self._storage.write(key, data, _TYPES[kind])
+        await self._storage.write(key, data, MEDIA_TYPES[kind])
         try:
             async with self._database.session() as session:
                 current = await self._albums.require(session, caller, album.album_id, searchable=True)

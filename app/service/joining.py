@@ -9,13 +9,12 @@ import jwt
 from app.domain import Caller, Role
 from app.errors import AccessDeniedException, UnrecognizedClientException
 from app.service.albums import spelt
+from app.service.own_tokens import InvalidTokenError, OwnTokens
 from app.store import albums as store
 from app.store.albums import Album
 from app.store.database import Database
 
 TOKEN_TYPE = "guest+jwt"  # noqa: S105  # the kind of token, in its header
-_ALGORITHM = "HS256"
-_AUDIENCE = "guest"
 # Within this time an old token brings its owner's id along.
 _RENEWABLE = timedelta(days=30)
 
@@ -33,7 +32,7 @@ class Joining:
 
     def __init__(self, database: Database, secret: bytes, minutes: int) -> None:
         self._database = database
-        self._secret = secret
+        self._tokens = OwnTokens(secret, "guest", TOKEN_TYPE)
         self._lifetime = timedelta(minutes=minutes)
 
     async def join(self, event_code: str, old_token: str | None) -> Joined:
@@ -48,8 +47,8 @@ class Joining:
             raise AccessDeniedException("No album has this event code", reason="WrongEventCode")
         guest_id = self._guest_of(old_token, album) or f"guest-{uuid4()}"
         expires_at = datetime.now(UTC).replace(microsecond=0) + self._lifetime
-        claims = {"sub": guest_id, "aud": _AUDIENCE, "album": str(album.album_key), "exp": expires_at}
-        token = jwt.encode(claims, self._secret, _ALGORITHM, headers={"typ": TOKEN_TYPE})
+        claims = {"sub": guest_id, "album": str(album.album_key)}
+        token = self._tokens.make(claims, expires_at)
         return Joined(album, guest_id, token, expires_at)
 
     async def caller_of(self, token: str) -> Caller:
@@ -59,15 +58,9 @@ class Joining:
             UnrecognizedClientException: none of ours, expired, or of an album that is gone.
         """
         try:
-            claims = jwt.decode(
-                token,
-                self._secret,
-                [_ALGORITHM],
-                audience=_AUDIENCE,
-                options={"require": ["exp", "sub", "aud", "album"]},
-            )
+            claims = self._tokens.claims(token, "sub", "album")
             album_key = UUID(claims["album"])
-        except (jwt.InvalidTokenError, ValueError):
+        except (InvalidTokenError, ValueError):
             raise UnrecognizedClientException from None
         async with self._database.session() as session:
             album = await store.by_key(session, album_key)
@@ -79,15 +72,8 @@ class Joining:
         if token is None:
             return None
         try:
-            claims = jwt.decode(
-                token,
-                self._secret,
-                [_ALGORITHM],
-                audience=_AUDIENCE,
-                leeway=_RENEWABLE,
-                options={"require": ["exp", "sub", "aud", "album"]},
-            )
-        except jwt.InvalidTokenError:
+            claims = self._tokens.claims(token, "sub", "album", leeway=_RENEWABLE)
+        except InvalidTokenError:
             return None
         return str(claims["sub"]) if claims["album"] == str(album.album_key) else None
 

@@ -5,29 +5,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeAlias
 from uuid import UUID
 
-import jwt
-
-from app.domain import ImageFormat, ImageLimits
+from app.domain import ImageLimits
 from app.errors import ResourceNotFoundException, ServiceError, ServiceUnavailableError
 from app.images.decode import header_of
 from app.images.sources import ImageSources
 from app.images.storage import PhotoStorage
-from app.service.album_photos import thumbnail_key
+from app.service.album_photos import MEDIA_TYPES, thumbnail_key
+from app.service.own_tokens import InvalidTokenError, OwnTokens
 from app.service.photos import source_of
 from app.store import albums as album_store
 from app.store import photos as store
 from app.store.database import Database
 
 Kind: TypeAlias = Literal["thumbnail", "original"]
-
-_ALGORITHM = "HS256"
-_AUDIENCE = "photo"
-_TYPES = {
-    ImageFormat.JPEG: "image/jpeg",
-    ImageFormat.PNG: "image/png",
-    ImageFormat.WEBP: "image/webp",
-    ImageFormat.HEIC: "image/heic",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +43,13 @@ class Links:
         self._sources = sources
         self._storage = storage
         self._limits = limits
-        self._secret = secret
+        self._tokens = OwnTokens(secret, "photo")
         self._lifetime = timedelta(minutes=minutes)
 
     def token(self, photo_id: UUID, kind: Kind) -> str:
         """What a link to a photo carries."""
         expires = datetime.now(UTC) + self._lifetime
-        claims = {"sub": str(photo_id), "aud": _AUDIENCE, "exp": expires, "kind": kind}
-        return jwt.encode(claims, self._secret, _ALGORITHM)
+        return self._tokens.make({"sub": str(photo_id), "kind": kind}, expires)
 
     async def read(self, token: str) -> File:
         """The file of a link.
@@ -70,15 +59,9 @@ class Links:
             ServiceUnavailableError: the storage fails.
         """
         try:
-            claims = jwt.decode(
-                token,
-                self._secret,
-                [_ALGORITHM],
-                audience=_AUDIENCE,
-                options={"require": ["exp", "sub", "aud", "kind"]},
-            )
+            claims = self._tokens.claims(token, "sub", "kind")
             photo_id = UUID(claims["sub"])
-        except (jwt.InvalidTokenError, ValueError):
+        except (InvalidTokenError, ValueError):
             raise _gone() from None
         async with self._database.session() as session:
             photo = await store.get(session, photo_id)
@@ -95,7 +78,9 @@ class Links:
                 return File(found.data, "image/webp", f"{photo_id}.webp")
             source = source_of(photo.place, photo.account_id)
             data = await self._sources.fetch(source, self._limits.max_bytes)
-            return File(data, _TYPES[header_of(data, self._limits).format], photo.name.rpartition("/")[2])
+            return File(
+                data, MEDIA_TYPES[header_of(data, self._limits).format], photo.name.rpartition("/")[2]
+            )
         except ServiceUnavailableError:
             raise
         except ServiceError as error:
