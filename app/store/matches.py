@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, and_, bindparam, delete, or_, select, text
+from sqlalchemy import REAL, Double, Row, and_, cast, delete, literal, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.domain import Box, Vector
@@ -131,7 +131,8 @@ async def of_guest(
         .where(*_of_guest(place, user_id))
     )
     if after is not None:
-        cosine = bindparam("after", after.cosine, photo_matches.c.cosine.type)
+        # Cast by the server: as a double it would lie beside the REAL that it was read from.
+        cosine = cast(literal(after.cosine, Double), REAL)
         query = query.where(
             or_(
                 photo_matches.c.cosine < cosine,
