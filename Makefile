@@ -36,7 +36,13 @@ check: $(VENV)/dev.stamp ## what must pass before a change lands: lint, types, i
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	@# Much of a test is waiting for a process, so three parts run beside each other.
+	@mkdir -p build; status=0; parts=; \
+	$(BIN)/python -m pytest tests/api/test_a*.py > build/tests-1.log 2>&1 & parts="$$parts $$!"; \
+	$(BIN)/python -m pytest tests/api/test_[b-z]*.py > build/tests-2.log 2>&1 & parts="$$parts $$!"; \
+	$(BIN)/python -m pytest tests --ignore=tests/api > build/tests-3.log 2>&1 & parts="$$parts $$!"; \
+	for part in $$parts; do wait $$part || status=1; done; \
+	tail -n 80 build/tests-[123].log; exit $$status
 
 soak: $(VENV)/dev.stamp ## the long runs: load, memory
 	$(BIN)/python -m pytest -m soak -s
