@@ -100,6 +100,7 @@ class PhotoIndexer:
         self._sources = sources
         self._storage = storage
         self._pipeline = pipeline
+        self._face_model_version = pipeline.pack.face_model_version
         self._pool = pool
         self._curve = curve
         self._limits = limits
@@ -191,12 +192,10 @@ class PhotoIndexer:
                 kept = await collection_store.find(session, *place, keep=True)
                 await album_store.keep_apart(session, place, guests=False)
                 await store.lock(session, photo.photo_id)
-                if kept is None or not await queue.finish(session, claim):
+                # A collection that changed its model meanwhile has left its jobs to others already.
+                of_model = kept is not None and kept.face_model_version == self._face_model_version
+                if not of_model or not await queue.finish(session, claim):
                     raise LeaseLostError
-                if kept.face_model_version != self._pipeline.pack.face_model_version:
-                    values = {"reason": "FaceModelMismatch", "attempts": claim.attempts}
-                    await store.finish(session, photo.photo_id, "failed", values)
-                    return
                 await face_store.erase_of_photo(session, *place, photo.photo_id)
                 await face_store.add(session, *place, new)
                 if new:

@@ -1,3 +1,0 @@
-from app.measure.programs import program
-
-__all__ = ["program"]
