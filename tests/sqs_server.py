@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.s3_server import free_ports
+from app.measure.s3_server import free_ports
 
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient

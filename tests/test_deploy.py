@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from app.engine.packs import PACKS
+from app.measure.programs import program
 from app.settings import Settings
-from tests.programs import program
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = {name.upper() for name in Settings.model_fields}

@@ -19,6 +19,7 @@ from app.store.queue import Claim
 
 log = logging.getLogger(__name__)
 
+EMPTY = "SourceEmpty"
 _BATCH = 500
 _TRIES = 5
 _WAIT_S = 3.0
@@ -73,12 +74,10 @@ class AlbumListing:
                 batch = []
         if not await self._enter(claim, album, batch):
             return
-        if is_empty:
-            await self._tell_empty(album)
-            if isinstance(prefix, FolderImage):  # so looks the mount point of a disk that is not mounted
-                async with self._database.session() as session:
-                    await queue.finish(session, claim)
-                return
+        # So looks the mount point of a disk that is not mounted.
+        if is_empty and isinstance(prefix, FolderImage):
+            await self._fail(claim, album, EMPTY)
+            return
         # Each one that was not listed is looked for by its own name before it counts as gone.
         while True:
             async with self._database.session() as session:
@@ -89,6 +88,8 @@ class AlbumListing:
                     session, album, [Seen(photo.place, photo.name, None) for photo in missing]
                 )
                 if len(missing) < _BATCH:
+                    if is_empty:
+                        await album_store.change(session, album.place, {"listing_error": EMPTY})
                     await queue.finish(session, claim)
                     return
 
@@ -108,10 +109,6 @@ class AlbumListing:
                 return False
             await self._photos.enter(session, album, seen)
         return True
-
-    async def _tell_empty(self, album: Album) -> None:
-        async with self._database.session() as session:
-            await album_store.change(session, album.place, {"listing_error": "SourceEmpty"})
 
     async def _fail(self, claim: Claim, album: Album, reason: str) -> None:
         log.warning("the source of an album could not be listed: %s", reason)

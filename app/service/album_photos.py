@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.domain import Caller, ImageFormat, ImageLimits, Page
+from app.domain import Caller, ImageFormat, ImageLimits, Page, StoredImage
 from app.engine.pool import InferencePool
 from app.errors import (
     ImageTooLargeException,
@@ -22,6 +22,7 @@ from app.images.decode import header_of
 from app.images.recompress import recompressed
 from app.images.storage import PhotoStorage
 from app.service.albums import Albums
+from app.service.photos import source_of, stored_reference
 from app.store import albums as album_store
 from app.store import faces, matches, queue
 from app.store import photos as store
@@ -184,13 +185,14 @@ class AlbumPhotos:
                 raise _unknown()
             await queue.drop(session, store.KIND, [str(photo_id)])
             await faces.erase_of_photo(session, *album.place, photo_id)
-            if photo.place.startswith("stored:"):
+            source = source_of(photo.place, photo.account_id)
+            if isinstance(source, StoredImage):
                 await store.remove(session, album.place, photo_id)
             else:
                 values = {"reason": EXCLUDED, "faces": 0, "indexed_version": None, "thumbnail": False}
                 await store.finish(session, photo_id, "skipped", values)
-        if photo.place.startswith("stored:"):
-            await self._storage.delete(photo.place.removeprefix("stored:"))
+        if isinstance(source, StoredImage):
+            await self._storage.delete(source.key)
         await self._storage.delete(thumbnail_key(album, photo_id))
 
     async def enter(self, session: AsyncSession, album: Album, seen: Sequence[Seen]) -> int:
@@ -249,7 +251,7 @@ class AlbumPhotos:
         # Told apart by what came, so that a file that comes again is the same photo.
         digest = hashlib.sha256(file.data).hexdigest()
         key = f"{album.storage_prefix}uploads/{digest}{_ENDING_OF[kind]}"
-        place, name = f"stored:{key}", _file_name(file.name, digest, _ENDING_OF[found.format])
+        place, name = stored_reference(key), _file_name(file.name, digest, _ENDING_OF[found.format])
         await self._storage.write(key, data, MEDIA_TYPES[kind])
         try:
             async with self._database.session() as session:

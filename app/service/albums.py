@@ -165,25 +165,17 @@ class Albums:
             await self.require(session, caller, album_id)
             await remove(session, (caller.account_id, album_id))
 
-    async def progress(self, caller: Caller, album_id: str, *, failures: bool = True) -> Progress:
+    async def progress(self, caller: Caller, album_id: str) -> Progress:
         """How far an album is, with up to 100 of its failed photos."""
         # Photos that a listing enters at its end are pending before it is over, also to one who asks now.
         async with self._database.snapshot() as session:
             album = await self.require(session, caller, album_id)
-            failed: tuple[Photo, ...] = ()
-            if failures:
-                failed = tuple(
-                    (
-                        await photos.page(
-                            session, album.place, state="failed", after=None, limit=SHOWN_FAILURES
-                        )
-                    ).items
-                )
+            failed = await photos.page(session, album.place, state="failed", after=None, limit=SHOWN_FAILURES)
             return Progress(
                 await store.counts(session, album.place),
                 await store.is_listing(session, album),
                 album.listing_error,
-                failed,
+                tuple(failed.items),
             )
 
     async def require(

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.domain import Caller, Embed, Face, ImageInput, Look, Page, Role, StoredFace
+from app.domain import Caller, Embed, ImageInput, Look, Page, Role, StoredFace
 from app.engine.similarity import SimilarityCurve
 from app.errors import AccessDeniedException, ConflictException, ResourceNotFoundException
 from app.service.albums import Albums
@@ -31,7 +31,6 @@ class Enrolled:
 
     guest: Guest
     created: bool
-    selfie: Face
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,6 @@ class PhotoMatch:
 class Matches:
     """Photos, best first, and where the listing goes on."""
 
-    album: Album
     items: tuple[PhotoMatch, ...]
     last: Rank | None
 
@@ -102,7 +100,7 @@ class Guests:
             guest = await self._require(session, album, user.safe)
         self._savings.count(caller.account_id, "IndexFaces")
         self._savings.count(caller.account_id, "SearchUsers")
-        return Enrolled(guest, created, face)
+        return Enrolled(guest, created)
 
     async def page(self, caller: Caller, album_id: str, after: str | None, limit: int) -> Page[Guest]:
         """Guests in the order of their user ids."""
@@ -126,7 +124,7 @@ class Guests:
             album = await self._albums.require(session, caller, album_id)
             await self._require(session, album, user.safe)
             found = await matches.of_guest(session, album.place, user.safe, after, limit + 1)
-        return self._matches(album, found, limit)
+        return self._matches(found, limit)
 
     async def search(
         self, caller: Caller, album_id: str, selfie: ImageInput, after: Rank | None, limit: int
@@ -150,7 +148,7 @@ class Guests:
                 limit=limit + 1,
             )
         self._savings.count(caller.account_id, "SearchFacesByImage")
-        return self._matches(album, found, limit)
+        return self._matches(found, limit)
 
     async def erase(self, caller: Caller, album_id: str, guest_id: str) -> None:
         """Erase a guest with their selfie's vector and their matches; ResourceNotFoundException when none."""
@@ -172,9 +170,9 @@ class Guests:
             raise ResourceNotFoundException("The album has no such guest", reason="GuestNotFound")
         return found
 
-    def _matches(self, album: Album, found: Sequence[Found], limit: int) -> Matches:
+    def _matches(self, found: Sequence[Found], limit: int) -> Matches:
         shown = tuple(PhotoMatch(item, self.similarity(item.cosine)) for item in found[:limit])
-        return Matches(album, shown, shown[-1].found.rank if len(found) > limit else None)
+        return Matches(shown, shown[-1].found.rank if len(found) > limit else None)
 
 
 async def _forget_selfie(session: AsyncSession, album: Album, user_id: str) -> None:

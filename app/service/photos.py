@@ -21,7 +21,7 @@ def reference_of(source: ImageSource) -> str | None:
     if isinstance(source, FolderImage):
         return f"{_FOLDER}{source.path}"
     if isinstance(source, StoredImage):
-        return f"{_STORED}{source.key}"
+        return stored_reference(source.key)
     if isinstance(source, InlineImage) or len(source.url) > _MAX:
         return None
     shared = drive_file(source.url)
@@ -31,6 +31,11 @@ def reference_of(source: ImageSource) -> str | None:
         return None if urlsplit(source.url).query else source.url
     except ValueError:
         return None
+
+
+def stored_reference(key: str) -> str:
+    """What to remember of a file in the service's own storage."""
+    return f"{_STORED}{key}"
 
 
 def source_of(reference: str, account_id: str) -> ImageSource:

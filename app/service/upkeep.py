@@ -24,7 +24,7 @@ _BATCH = 20
 
 
 class Upkeep:
-    """Does jobs of the upkeep lane."""
+    """Does jobs that need neither photos nor a request."""
 
     def __init__(self, database: Database, storage: PhotoStorage, curve: SimilarityCurve) -> None:
         self._database = database

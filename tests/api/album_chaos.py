@@ -19,11 +19,11 @@ import httpx
 import psycopg
 from PIL import Image
 
+from app.measure.s3_server import BUCKET, S3Server, free_ports, s3_server
 from app.measure.service import RunningService, start, start_worker
 from app.store.embedded import EmbeddedPostgres
 from tests import photos
 from tests.faults import faulty_s3
-from tests.s3_server import BUCKET, S3Server, free_ports, s3_server
 from tests.sqs_server import Queue, SqsServer, queue_with_dead_letters
 
 # Generous: what is waited for takes seconds, and indexing many photos minutes.

@@ -5,8 +5,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.measure.programs import program
 from app.measure.service import running
-from tests.programs import program
 
 KEY_ID, SECRET = "AKIATESTTESTTEST0001", "secret-of-the-bootstrap-key"
 # Not its checks that random photos and ids be accepted, of the Allow header of status 405, and of wrong

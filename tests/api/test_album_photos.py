@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from app.measure.pairs_http import rekognition as rekognition_client
+from app.measure.s3_server import BUCKET, S3Server, s3_server
 from app.measure.service import RunningService, running
 from app.store.embedded import EmbeddedPostgres
 from tests import photos
@@ -33,7 +34,6 @@ from tests.api.albums import (
     wait_until_finished,
 )
 from tests.faults import FaultyS3, faulty_s3
-from tests.s3_server import BUCKET, S3Server, s3_server
 
 if TYPE_CHECKING:
     from types_boto3_rekognition import RekognitionClient

@@ -10,13 +10,13 @@ import httpx
 import psycopg
 import pytest
 
+from app.measure.s3_server import BUCKET, S3Server, s3_server
 from app.measure.service import RunningService, running
 from app.store.embedded import EmbeddedPostgres
 from tests.api.albums import ALBUMS, crops, listed, made, upload, wait_for, wait_until_finished
 from tests.api.signing import KEY_ID, SECRET
 from tests.api.test_access import OTHER, SETTINGS, client_of
 from tests.api.test_access import made as made_key
-from tests.s3_server import BUCKET, S3Server, s3_server
 
 ADMIN = {"X-API-Key": f"{KEY_ID}:{SECRET}"}
 TABLES = {

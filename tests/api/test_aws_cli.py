@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from app.measure.programs import program
 from app.measure.service import RunningService, running
 from tests import photos
 from tests.api.signing import KEY_ID, SECRET
-from tests.programs import program
 
 
 @pytest.fixture(scope="module")

@@ -18,12 +18,12 @@ from app.errors import (
 )
 from app.images.s3 import S3Reader
 from app.measure.pairs_http import rekognition as rekognition_client
+from app.measure.s3_server import KEY_ID, SECRET, S3Server, free_ports, s3_server
 from app.measure.service import running
 from app.settings import Settings
 from tests import photos
 from tests.faults import faulty_s3
 from tests.loopback import Handler, Site, serving
-from tests.s3_server import KEY_ID, SECRET, S3Server, free_ports, s3_server
 
 T = TypeVar("T")
 ACCOUNT = "000000000000"

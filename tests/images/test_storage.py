@@ -23,10 +23,10 @@ from app.images.sources import ImageSources
 from app.images.storage import PhotoStorage
 from app.images.supabase import SupabaseReader
 from app.images.url import UrlFetcher
+from app.measure.s3_server import S3Server, free_ports, s3_server
 from app.metrics import Metrics
 from app.service.photos import reference_of, source_of
 from app.settings import Settings
-from tests.s3_server import S3Server, free_ports, s3_server
 from tests.supabase import settings_for, supabase
 
 ACCOUNT = "000000000000"
