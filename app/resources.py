@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -113,8 +112,6 @@ def open_engine(settings: Settings, metrics: Metrics) -> tuple[Pipeline, Inferen
     Raises:
         PackNotInstalledError: the pack is not there or not whole.
     """
-    # insightface 2.1 calls a scikit-image function that warns at every face.
-    warnings.filterwarnings("ignore", category=FutureWarning, module="insightface")
     pack, folder = packs.require(settings.model_pack, settings.models_path)
     pipeline = Pipeline(pack, folder, settings.min_face_confidence, metrics)
     pool = InferencePool(

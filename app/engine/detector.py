@@ -1,4 +1,4 @@
-"""Multi-scale face detection: insightface's SCRFD over our session, run where it finds something.
+"""Multi-scale face detection: SCRFD, run where it finds something.
 
 A coarse pass over the photo, a tiny pass for faces that fill the frame, and a finer pass over the
 region that holds small candidates. The figures beside the constants were measured on 189 WIDER FACE
@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from insightface.model_zoo.scrfd import SCRFD
 from numpy.typing import NDArray
 
 from app.domain import Pixels
-from app.engine.runtime import open_session
+from app.engine.model import Floats
+from app.engine.scrfd import STRIDE, Scrfd
 from app.engine.shrink import shrunk
 
 # Long side of the coarse pass. It finds 98 % of LFW faces of 20 px and more; it finds all faces that
@@ -50,9 +50,6 @@ SAME_LANDMARKS = 0.25
 # Landmarks on LFW are wrong by 9 % of the face at 14 px, 3.3 % at 28, 2 % at 56, 1.5 % at 80: of two views
 # of one face the one seen in more pixels is kept; its score is damped below this side.
 FULL_QUALITY_FACE = 48
-_STRIDE = 32
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +97,7 @@ class Detector:
     """
 
     def __init__(self, path: Path, min_score: float) -> None:
-        self._model = SCRFD(session=open_session(path))
-        self._model.nms_thresh = SAME_IOU
+        self._model = Scrfd(path, SAME_IOU)
         self._min_score = min_score
 
     def detect(self, image: Pixels) -> list[Detection]:
@@ -127,14 +123,13 @@ class Detector:
     def _run(self, canvas: Pixels, size: tuple[int, int], min_score: float) -> _Pass:
         """Detect on a resized picture; the result is for a picture of `size` (width, height)."""
         height, width = canvas.shape[:2]
-        padded = cv2.copyMakeBorder(canvas, 0, -height % _STRIDE, 0, -width % _STRIDE, cv2.BORDER_CONSTANT)
-        found, points = self._model.detect(
-            padded, input_size=(padded.shape[1], padded.shape[0]), det_thresh=min_score
-        )
+        below, right = -height % STRIDE, -width % STRIDE
+        padded = cv2.copyMakeBorder(canvas, 0, below, 0, right, cv2.BORDER_CONSTANT)
+        found = self._model.look(np.asarray(padded, np.uint8), min_score)
         factor = np.array([size[0] / width, size[1] / height], np.float32)
-        boxes = found[:, :4].reshape(-1, 2, 2)
+        boxes = found.boxes.reshape(-1, 2, 2)
         sides = (boxes[:, 1] - boxes[:, 0]).max(axis=1, initial=0)
-        return _Pass((boxes * factor).reshape(-1, 4), found[:, 4], points * factor, sides)
+        return _Pass((boxes * factor).reshape(-1, 4), found.scores, found.points * factor, sides)
 
     def _run_region(self, fine: Pixels, region: _Region, size: tuple[int, int]) -> _Pass:
         height, width = fine.shape[:2]

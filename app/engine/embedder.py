@@ -1,16 +1,13 @@
-"""Face embeddings: insightface's ArcFace alignment and pre-processing over our session."""
+"""Face embeddings: ArcFace's alignment and network."""
 
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from insightface.model_zoo.arcface_onnx import ArcFaceONNX
-from insightface.utils import face_align
-from numpy.typing import NDArray
 
 from app.domain import Pixels, Vector
-from app.engine.crops import warpable
-from app.engine.runtime import open_session
+from app.engine.crops import aligned
+from app.engine.model import RECOGNISER, Floats, Model
 
 
 class Embedding(NamedTuple):
@@ -24,10 +21,10 @@ class Embedder:
     """Turns an aligned face into a unit vector (Deng et al., ArcFace, CVPR 2019)."""
 
     def __init__(self, path: Path, vector_size: int) -> None:
-        self._model = ArcFaceONNX(model_file=str(path), session=open_session(path))
+        self._model = Model(path, RECOGNISER)
         self._vector_size = vector_size
 
-    def embed(self, image: Pixels, landmarks: NDArray[np.float32]) -> Embedding:
+    def embed(self, image: Pixels, landmarks: Floats) -> Embedding:
         """The embedding of one face.
 
         Args:
@@ -36,8 +33,6 @@ class Embedder:
         Returns:
             A unit vector, float32, shape (vector_size,), and the length that the network gave it.
         """
-        image, landmarks = warpable(image, landmarks)
-        crop = face_align.norm_crop(image, landmark=landmarks, image_size=self._model.input_size[0])
-        raw = np.asarray(self._model.get_feat(crop), dtype=np.float32).reshape(self._vector_size)
+        raw = self._model.run(aligned(image, landmarks, self._model.side))[0].reshape(self._vector_size)
         length = float(np.linalg.norm(raw))
         return Embedding(raw / length, length)

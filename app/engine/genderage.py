@@ -3,22 +3,21 @@
 from pathlib import Path
 
 import numpy as np
-from insightface.model_zoo.attribute import Attribute
 
 from app.domain import AgeRange, Gender, Pixels
 from app.engine.crops import run_upright
 from app.engine.detector import Detection
-from app.engine.runtime import open_session
+from app.engine.model import RAW, Model
 
 # The model gives one number of years; its mean error is 7.5 on IMDB-Clean (arXiv 2511.14689).
 _AGE_REACH = 7
 
 
 class GenderAge:
-    """insightface's model over our session."""
+    """insightface's model."""
 
     def __init__(self, path: Path) -> None:
-        self._model = Attribute(model_file=str(path), session=open_session(path))
+        self._model = Model(path, RAW)
 
     def look(self, image: Pixels, detection: Detection) -> tuple[Gender, AgeRange]:
         """Gender as the model sees it, and a range of years around its one estimate."""

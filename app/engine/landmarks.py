@@ -4,13 +4,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from insightface.model_zoo.landmark import Landmark as LandmarkModel
 from numpy.typing import NDArray
 
 from app.domain import Landmark, Pixels
 from app.engine.crops import run_upright
 from app.engine.detector import Detection
-from app.engine.runtime import open_session
+from app.engine.model import RAW, Model
 
 FIVE_POINTS = ("eyeLeft", "eyeRight", "nose", "mouthLeft", "mouthRight")
 
@@ -54,15 +53,15 @@ LANDMARKS: dict[str, tuple[int, ...]] = {
 
 
 class Landmarker:
-    """insightface's 106-point model over our session."""
+    """insightface's 106-point model."""
 
     def __init__(self, path: Path) -> None:
-        self._model = LandmarkModel(model_file=str(path), session=open_session(path))
+        self._model = Model(path, RAW)
 
     def points(self, image: Pixels, detection: Detection) -> NDArray[np.float32]:
         """The points of a face in pixels of the image, shape (106, 2)."""
         found, matrix = run_upright(self._model, image, detection)
-        points = (found.reshape(-1, 2) + 1) * (self._model.input_size[0] / 2)
+        points = (found.reshape(-1, 2) + 1) * (self._model.side / 2)
         back = cv2.invertAffineTransform(matrix)
         return np.asarray(points @ back[:, :2].T + back[:, 2], dtype=np.float32)
 
