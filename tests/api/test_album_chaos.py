@@ -14,8 +14,6 @@ from tests.sqs_server import SqsServer, sqs_server
 
 COUNT = 60
 
-pytestmark = pytest.mark.timeout(600)
-
 
 @pytest.fixture(scope="module")
 def here() -> Iterator[House]:

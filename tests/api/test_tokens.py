@@ -13,7 +13,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from app.measure.service import RunningService, ServiceFailedError, running
+from app.measure.service import RunningService, running
+from app.settings import SettingsError, load_settings
 from tests import photos
 from tests.loopback import Site, serving
 
@@ -269,6 +270,6 @@ def test_a_page_of_an_allowed_origin_may_call_an_open_service() -> None:
         ({"SUPABASE_JWT_SECRET": "short", "JWT_ISSUER": ISSUER}, "SUPABASE_JWT_SECRET"),
     ],
 )
-def test_wrong_settings_of_tokens_stop_the_start(settings: dict[str, str], said: str) -> None:
-    with pytest.raises(ServiceFailedError, match=said), running(**settings):
-        pass
+def test_wrong_settings_of_tokens_are_refused(settings: dict[str, str], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        load_settings(_env_file=None, **{name.lower(): value for name, value in settings.items()})

@@ -95,9 +95,7 @@ def test_the_106_points_are_insightfaces(folder: Path, group: Pixels) -> None:
     assert (reference.input_mean, reference.input_std) == (0.0, 1.0)
     found = Scrfd(folder / packs.PACKS["mobile"].detector.name, SAME_IOU).look(group[:864], 0.5)
     box = found.boxes[0]
-    level = (
-        np.array([[0, 0], [50, 0], [25, 30], [5, 50], [45, 50]], np.float32) + box[:2]
-    )
+    level = np.array([[0, 0], [50, 0], [25, 30], [5, 50], [45, 50]], np.float32) + box[:2]
     theirs = reference.get(group, _Face(box))
     corners = (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
     ours = Landmarker(path).points(group, Detection(corners, 0.9, level))
