@@ -34,6 +34,17 @@ def _host_name(entry: str) -> str:
     return f"*.{host}" if name != entry else host
 
 
+def _calls(value: Any) -> Any:
+    """`image=60,write=600` as a dict."""
+    if isinstance(value, str):
+        return {name.strip(): calls for name, _, calls in (part.partition("=") for part in _split(value))}
+    return value
+
+
+CallClass = Literal["image", "write", "read"]
+"""What a call costs: one that looks at images, one that stores or erases, one that only reads."""
+
+
 class SettingsError(Exception):
     """A setting has a value that can't be used; the text names it in one line."""
 
@@ -45,12 +56,17 @@ class Settings(BaseSettings):
         env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
+    # Read by `load_settings`, from the environment or .env alone.
+    app_config_prefix: str | None = Field(default=None, pattern=r"^(/[A-Za-z0-9_.-]+)+/?$")
     service_name: str = "svc-face-recon"
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     public_url: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
     root_path: str = Field(default="", pattern=r"^(/[A-Za-z0-9_.~-]+)*$")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    # auto: pretty in a terminal, JSON elsewhere.
+    log_format: Literal["auto", "json", "pretty"] = "auto"
+    otlp_endpoint: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
     account_id: str = Field(default="000000000000", pattern=r"^\d{12}$")
     aws_region: str = Field(default="us-east-1", pattern=r"^[a-z0-9-]+$")
 
@@ -70,11 +86,16 @@ class Settings(BaseSettings):
 
     data_dir: Path = Path("data")
     database_url: SecretStr | None = None
+    # Past a connection pooler; it also says that DATABASE_URL leads to one.
+    database_direct_url: SecretStr | None = None
     db_pool_size: int = Field(default=10, ge=1, le=1000)
     db_max_overflow: int = Field(default=20, ge=0, le=1000)
+    db_pool_recycle_seconds: int = Field(default=1800, ge=1, le=86_400)
+    db_statement_timeout_seconds: int = Field(default=30, ge=1, le=3600)
 
     model_pack: Literal["mobile", "buffalo_l", "buffalo_s", "antelopev2"] = "mobile"
     models_dir: Path | None = None
+    accept_model_license: bool = False
     model_url: str = Field(
         default="https://github.com/deepinsight/insightface/releases/download/v0.7",
         pattern=r"^https?://",
@@ -86,6 +107,11 @@ class Settings(BaseSettings):
     inference_threads: int = Field(default=0, ge=0, le=256)
     inference_queue_size: int = Field(default=128, ge=64, le=10_000)
     inference_deadline_seconds: float = Field(default=10, gt=0, le=600)
+
+    max_concurrent_requests: int = Field(default=512, ge=1, le=65_536)
+    key_calls_a_minute: Annotated[dict[CallClass, int], NoDecode] = {}
+    address_calls_a_minute: Annotated[dict[CallClass, int], NoDecode] = {}
+    drain_seconds: float = Field(default=0, ge=0, le=600)
 
     max_request_bytes: int = Field(default=16 * MIB, ge=MIB)
     max_upload_bytes: int = Field(default=1024 * MIB, ge=MIB)
@@ -149,7 +175,16 @@ class Settings(BaseSettings):
     def _host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(map(_host_name, value))
 
-    @field_validator("database_url")
+    _calls_by_class = field_validator("key_calls_a_minute", "address_calls_a_minute", mode="before")(_calls)
+
+    @field_validator("key_calls_a_minute", "address_calls_a_minute")
+    @classmethod
+    def _positive(cls, value: dict[CallClass, int]) -> dict[CallClass, int]:
+        if min(value.values(), default=1) < 1:
+            raise ValueError("each number is 1 or more; leave a class out to let it be unlimited")
+        return value
+
+    @field_validator("database_url", "database_direct_url")
     @classmethod
     def _postgresql_only(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:
