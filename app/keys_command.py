@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import sys
 
+from alembic.util import CommandError
 from cryptography.fernet import Fernet
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -23,12 +24,11 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     try:
         with open_database(load_settings()) as settings:
-            assert settings.database_url is not None
-            migrate.upgrade(settings.database_url.get_secret_value())
+            migrate.upgrade(migrate.direct_url(settings))
             return asyncio.run(_act(arguments, settings))
     except (SettingsError, EmbeddedPostgresError, MasterKeyMissingError, ServiceError) as error:
         reason = str(error)
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, CommandError) as error:
         reason = f"the database can't be used: {str(getattr(error, 'orig', None) or error).splitlines()[0]}"
     print(f"svc-face-recon: {reason}", file=sys.stderr)
     return 1
@@ -36,7 +36,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _act(arguments: argparse.Namespace, settings: Settings) -> int:
     assert settings.database_url is not None
-    database = Database(settings.database_url.get_secret_value(), pool_size=1, max_overflow=0)
+    database = Database(
+        settings.database_url.get_secret_value(),
+        pool_size=1,
+        max_overflow=0,
+        pooled=settings.database_direct_url is not None,
+    )
     keys = Keys(database, settings)
     try:
         if arguments.action == "create":

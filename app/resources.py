@@ -43,8 +43,9 @@ from app.service.upkeep import Upkeep
 from app.service.users import Users
 from app.settings import Settings
 from app.store import collections as collection_store
-from app.store import service_secrets
+from app.store import migrate, service_secrets
 from app.store.database import Database
+from app.store.readiness import Readiness
 
 # How many addresses may try wrong event codes as fast as they are let.
 WRONG_CODES_FACTOR = 10
@@ -77,6 +78,7 @@ class Resources:
     pack: Pack
     pool: InferencePool
     database: Database
+    readiness: Readiness
     keys: Keys
     tokens: Tokens
     collections: Collections
@@ -151,6 +153,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         settings.database_url.get_secret_value(),
         pool_size=settings.db_pool_size,
         max_overflow=settings.db_max_overflow,
+        recycle_s=settings.db_pool_recycle_seconds,
+        statement_timeout_s=settings.db_statement_timeout_seconds,
+        pooled=settings.database_direct_url is not None,
     )
     tokens = Tokens(settings)
     savings = Savings(database, prices, metrics)
@@ -207,6 +212,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             pipeline.pack,
             pool,
             database,
+            Readiness(database, migrate.revisions()[:-1]),
             Keys(database, settings),
             tokens,
             collections,

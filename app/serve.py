@@ -57,8 +57,7 @@ def serve() -> int:
             pack, folder = packs.require(settings.model_pack, settings.models_path)
             log.info("model pack %s from %s; licence: %s", pack.name, folder, pack.licence)
             ready = stack.enter_context(open_database(settings))
-            assert ready.database_url is not None
-            migrate.upgrade(ready.database_url.get_secret_value())
+            migrate.upgrade(migrate.direct_url(ready))
             stack.enter_context(WorkerProcesses(ready))
             return _run(ready)
     except (AlreadyServedError, EmbeddedPostgresError, PackNotInstalledError) as error:

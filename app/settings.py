@@ -239,6 +239,12 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
+    def _direct_beside_pooled(self) -> Self:
+        if self.database_direct_url is not None and self.database_url is None:
+            raise ValueError("DATABASE_DIRECT_URL goes with a DATABASE_URL that leads to a connection pooler")
+        return self
+
+    @model_validator(mode="after")
     def _tokens_have_an_issuer(self) -> Self:
         if (self.supabase_jwt_secret or self.jwt_jwks_url) and self.token_issuer is None:
             raise ValueError("SUPABASE_JWT_SECRET and JWT_JWKS_URL need JWT_ISSUER, or SUPABASE_URL")

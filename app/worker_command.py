@@ -26,6 +26,9 @@ log = logging.getLogger("app")
 
 # A worker has nobody who waits for an answer: photos may wait for a thread for long.
 _PATIENCE_S = 600.0
+# Nor does anybody wait for its statements, and some concern all of an album: 100,000 photos that are erased,
+# faces that a rebuild switches, guests who are matched anew.
+_STATEMENTS_FACTOR = 20
 
 
 def work(*, with_parent: bool) -> int:
@@ -39,9 +42,14 @@ def work(*, with_parent: bool) -> int:
     os.nice(max(0, settings.worker_nice - os.nice(0)))
     try:
         with open_database(settings) as ready:
-            patient = ready.model_copy(update={"inference_deadline_seconds": _PATIENCE_S})
-            assert ready.database_url is not None
-            migrate.upgrade(ready.database_url.get_secret_value())  # whoever comes first
+            statements_s = _STATEMENTS_FACTOR * ready.db_statement_timeout_seconds
+            patient = ready.model_copy(
+                update={
+                    "inference_deadline_seconds": _PATIENCE_S,
+                    "db_statement_timeout_seconds": statements_s,
+                }
+            )
+            migrate.upgrade(migrate.direct_url(ready))  # whoever comes first
             asyncio.run(_work(patient, with_parent=with_parent))
     except (EmbeddedPostgresError, PackNotInstalledError, ServiceUnavailableError, SettingsError) as error:
         return _fail(error)

@@ -87,8 +87,9 @@ async def health() -> State:
 
 @router.get("/ready", operation_id="Ready")
 async def ready(resources: ResourcesNow) -> Readiness:
-    """The models are loaded and the database answers; 503 otherwise."""
-    version = await resources.database.check()
+    """A search would work: the models are loaded, the database answers, has this version's tables, and
+    computes with vectors. Otherwise 503 with a `reason`."""
+    version = await resources.readiness.confirm()
     return Readiness(status="ready", database=version, model_pack=resources.pack.name)
 
 

@@ -1,10 +1,10 @@
 """The connection pool, sessions, and what a lost database means to a client."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
-from sqlalchemy import text
+from sqlalchemy import Connection, event, make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
@@ -13,9 +13,20 @@ from app.errors import ServiceUnavailableError
 
 CHECK_TIMEOUT_S = 5
 
+# Nothing here waits for anything but the database inside a transaction: one that is idle for longer was
+# forgotten, or its client is gone, and it holds locks.
+_IDLE_IN_TRANSACTION_MS = 60_000
+# How long a request waits for a free connection, and for a new one.
+_POOL_TIMEOUT_S = 5
+_CONNECT_TIMEOUT_S = 3
+
 
 class StatementFailedError(Exception):
     """A statement failed by a fault of ours; the text names PostgreSQL's error class and SQLSTATE."""
+
+    def __init__(self, kind: str, sqlstate: str) -> None:
+        super().__init__(f"{kind} {sqlstate}")
+        self.sqlstate = sqlstate
 
 
 class Database:
@@ -23,26 +34,49 @@ class Database:
 
     Args:
         url: `postgresql+psycopg://...`
+        pool_size: connections that are kept.
+        max_overflow: how many more may be open under load.
+        recycle_s: after how long a connection is replaced.
+        statement_timeout_s: what a statement may take; then it fails as ServiceUnavailableError.
+        pooled: the address is that of a connection pooler in transaction mode, such as PgBouncer: from one
+            transaction to the next the server's end is another one, so nothing may be kept at it.
     """
 
-    def __init__(self, url: str, *, pool_size: int, max_overflow: int) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int,
+        max_overflow: int,
+        recycle_s: int = 1800,
+        statement_timeout_s: int = 30,
+        pooled: bool = False,
+    ) -> None:
+        limits = {
+            "statement_timeout": 1000 * statement_timeout_s,
+            "idle_in_transaction_session_timeout": _IDLE_IN_TRANSACTION_MS,
+        }
         self._engine = create_async_engine(
             url,
             pool_size=pool_size,
             max_overflow=max_overflow,
             pool_pre_ping=True,
-            pool_recycle=1800,
-            pool_timeout=10,
+            pool_recycle=recycle_s,
+            pool_timeout=_POOL_TIMEOUT_S,
             hide_parameters=True,  # they hold ids and vectors, and errors are logged
             # A database that went silent is noticed within seconds, not by the kernel's hours.
             connect_args={
-                "connect_timeout": 5,
+                "connect_timeout": _CONNECT_TIMEOUT_S,
                 "keepalives_idle": 10,
                 "keepalives_interval": 5,
                 "keepalives_count": 3,
                 "tcp_user_timeout": 15_000,
+                # A prepared statement is kept at the server's end, and PgBouncer refuses options.
+                **({"prepare_threshold": None} if pooled else {"options": options_with(url, limits)}),
             },
         )
+        if pooled:
+            event.listen(self._engine.sync_engine, "begin", _limiting(limits))
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
 
     @asynccontextmanager
@@ -61,8 +95,8 @@ class Database:
             if error.connection_invalidated:
                 raise ServiceUnavailableError from error
             # PostgreSQL's own text may quote a row, so only its kind goes on to the log.
-            kind = type(error.orig).__name__
-            raise StatementFailedError(f"{kind} {getattr(error.orig, 'sqlstate', '')}") from None
+            sqlstate = getattr(error.orig, "sqlstate", None) or ""
+            raise StatementFailedError(type(error.orig).__name__, sqlstate) from None
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncSession]:
@@ -84,3 +118,20 @@ class Database:
 
     async def close(self) -> None:
         await self._engine.dispose()
+
+
+def options_with(url: str, settings: Mapping[str, int]) -> str:
+    """Start-up options that set more than an address does already."""
+    given = make_url(url).query.get("options", ())
+    told = (given,) if isinstance(given, str) else given
+    return " ".join([*told, *(f"-c {name}={value}" for name, value in settings.items())])
+
+
+def _limiting(limits: Mapping[str, int]) -> Callable[[Connection], None]:
+    """Sets limits for one transaction, at its begin."""
+    calls = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in limits.items())
+
+    def limit(connection: Connection) -> None:
+        connection.exec_driver_sql(f"SELECT {calls}").close()
+
+    return limit
