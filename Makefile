@@ -62,6 +62,8 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 lock: $(VENV)/dev.stamp ## compile the pinned requirements from pyproject.toml
 	$(LOCK) -o requirements.txt
 	$(LOCK) -c requirements.txt --extra embedded -o requirements-embedded.txt
-	$(LOCK) -c requirements-embedded.txt --extra embedded --extra dev -o requirements-dev.txt
+	$(LOCK) -c requirements.txt --extra otel -o requirements-image.txt
+	$(LOCK) -c requirements-image.txt --extra otel --extra cuda --no-emit-package onnxruntime -o requirements-cuda.txt
+	$(LOCK) -c requirements-embedded.txt --extra embedded --extra otel --extra dev -o requirements-dev.txt
 
 .PHONY: help run test check soak bench evaluate lock

@@ -38,13 +38,15 @@ class Caller:
     """Who asks. Every row belongs to an account, and no query runs without one.
 
     `collections` are patterns of collection ids, in which `*` stands for anything; what they leave out
-    does not exist for the caller. `subject` is the app user's id in their token.
+    does not exist for the caller. `subject` is the app user's id in their token; `access_key_id` is of
+    callers by key.
     """
 
     account_id: str
     role: Role = Role.ADMIN
     collections: tuple[str, ...] = ("*",)
     subject: str | None = None
+    access_key_id: str | None = None
 
     def sees(self, collection_id: str) -> bool:
         """Whether one of the patterns matches."""

@@ -206,7 +206,10 @@ class ModelMismatch(InvalidParameterException):
 class ThrottlingException(ServiceError):
     http_status = 429
     default_message = "Slow down; sudden increase in rate of requests."
-    retry_after_s: ClassVar[int] = 1
+
+    def __init__(self, message: str | None = None, *, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class ServiceUnavailableError(ServiceError):

@@ -26,6 +26,7 @@ from app.service.album_photos import AlbumPhotos
 from app.service.albums import Albums
 from app.service.analysis import Analyser
 from app.service.collections import Collections
+from app.service.gauges import Gauges
 from app.service.guests import Guests
 from app.service.index_jobs import IndexJobs
 from app.service.index_runner import IndexRunner
@@ -35,7 +36,8 @@ from app.service.keys import Keys
 from app.service.links import Links
 from app.service.members import Members
 from app.service.photo_indexer import PhotoIndexer
-from app.service.rate import Rate
+from app.service.rate import CallRates, Rate
+from app.service.recall import RecallSampler
 from app.service.recognition import Recognition
 from app.service.savings import Savings, prices_with
 from app.service.tokens import Tokens
@@ -79,6 +81,7 @@ class Resources:
     pool: InferencePool
     database: Database
     readiness: Readiness
+    gauges: Gauges
     keys: Keys
     tokens: Tokens
     collections: Collections
@@ -91,6 +94,7 @@ class Resources:
     album_photos: AlbumPhotos
     guests: Guests
     joining: Joining
+    call_rates: CallRates
     guest_rate: Rate
     join_rate: Rate
     wrong_codes_rate: Rate
@@ -126,7 +130,7 @@ def open_engine(settings: Settings, metrics: Metrics) -> tuple[Pipeline, Inferen
 
 
 @asynccontextmanager
-async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
+async def open_resources(settings: Settings, metrics: Metrics | None = None) -> AsyncIterator[Resources]:
     """Build the service for a database that `settings.database_url` names, and take it down again.
 
     Raises:
@@ -137,7 +141,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     if settings.database_url is None:
         raise ValueError("settings name no database")
     prices = prices_with(settings.rekognition_prices)
-    metrics = Metrics()
+    metrics = metrics or Metrics()
     pipeline, pool = await asyncio.to_thread(open_engine, settings, metrics)
     urls = UrlFetcher(
         timeout_s=settings.image_url_timeout_seconds,
@@ -159,15 +163,16 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     )
     tokens = Tokens(settings)
     savings = Savings(database, prices, metrics)
+    recall = RecallSampler(database, metrics)
     counting = asyncio.create_task(savings.run())
     try:
         sources = ImageSources(urls, s3, supabase, folders, storage, metrics)
         analyser = Analyser(sources, pipeline, pool, metrics)
         collections = Collections(database, pipeline.pack.face_model_version)
         curve = SimilarityCurve.of(pipeline.pack)
-        recognition = Recognition(database, collections, analyser, curve, metrics, savings)
-        users = Users(database, collections, analyser, curve, savings)
-        members = Members(database, collections, analyser, curve, settings.fpir_target, savings)
+        recognition = Recognition(database, collections, analyser, curve, metrics, savings, recall)
+        users = Users(database, collections, analyser, curve, metrics, savings)
+        members = Members(database, collections, analyser, curve, settings.fpir_target, metrics, savings)
         async with database.session() as session:
             paging_secret, link_secret, guest_secret = [
                 await service_secrets.obtain(session, name) for name in ("paging", "links", "guests")
@@ -213,6 +218,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             pool,
             database,
             Readiness(database, migrate.revisions()[:-1]),
+            Gauges(database, metrics, pipeline.pack, settings.data_dir),
             Keys(database, settings),
             tokens,
             collections,
@@ -225,6 +231,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             album_photos,
             Guests(database, albums, analyser, curve, savings),
             Joining(database, guest_secret, settings.guest_token_minutes),
+            CallRates(settings, metrics),
             Rate(settings.guest_calls_a_minute),
             Rate(settings.guest_calls_a_minute),
             Rate(WRONG_CODES_FACTOR * settings.guest_calls_a_minute),
@@ -236,6 +243,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         counting.cancel()
         await asyncio.gather(counting, return_exceptions=True)
         await savings.aclose()
+        await recall.aclose()
         await database.close()
         await urls.aclose()
         await supabase.aclose()

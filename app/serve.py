@@ -4,15 +4,13 @@ import logging
 import signal
 import sys
 from contextlib import ExitStack, suppress
-from socket import socket
 
-import uvicorn
 from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.engine import packs
+from app import logs
+from app.engine.accepted import obtain
 from app.engine.packs import PackNotInstalledError
-from app.main import create_app
 from app.service.savings import prices_with
 from app.settings import Settings, SettingsError, load_settings
 from app.store import migrate
@@ -22,20 +20,10 @@ from app.store.embedded import (
     claim_data_dir,
     open_database,
 )
+from app.web_server import WebServer
 from app.worker_processes import WorkerProcesses
 
 log = logging.getLogger("app")
-
-
-class _Server(uvicorn.Server):
-    """Says where it listens as soon as it does, also when the system chose the port."""
-
-    async def startup(self, sockets: list[socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started and self.servers:
-            host, port = self.servers[0].sockets[0].getsockname()[:2]
-            shown = f"[{host}]" if ":" in host else host
-            log.info("listening on http://%s:%s, docs at http://%s:%s/docs", shown, port, shown, port)
 
 
 def serve() -> int:
@@ -45,16 +33,14 @@ def serve() -> int:
         prices_with(settings.rekognition_prices)
     except SettingsError as error:
         return _fail(error)
-    # LOG_LEVEL is ours alone: libraries log keys, addresses and signatures at DEBUG.
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    log.setLevel(settings.log_level)
+    logs.start(settings.log_level, settings.log_format)
     try:
         with ExitStack() as stack:
             # A stop while the database starts still unwinds: the database is stopped too.
             signal.signal(signal.SIGTERM, _interrupt)
             if settings.database_url is None:
                 stack.enter_context(claim_data_dir(settings.data_dir))
-            pack, folder = packs.require(settings.model_pack, settings.models_path)
+            pack, folder = obtain(settings)
             log.info("model pack %s from %s; licence: %s", pack.name, folder, pack.licence)
             ready = stack.enter_context(open_database(settings))
             migrate.upgrade(migrate.direct_url(ready))
@@ -72,18 +58,7 @@ def serve() -> int:
 
 
 def _run(settings: Settings) -> int:
-    server = _Server(
-        uvicorn.Config(
-            create_app(settings),
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,  # paths and queries may hold names
-            server_header=False,
-            timeout_graceful_shutdown=30,
-            timeout_keep_alive=75,  # longer than clients and proxies keep idle connections
-        )
-    )
+    server = WebServer(settings)
     with suppress(KeyboardInterrupt):
         server.run()
     return 0 if server.started else 1

@@ -1,26 +1,32 @@
 """`python -m app worker`: claims photos, listings and rebuilds from the database and does them."""
 
 import asyncio
+import json
 import logging
 import os
 import signal
 import sys
 import threading
 from contextlib import suppress
+from typing import Any
 
 from alembic.util import CommandError
 from prometheus_client import start_http_server
 from sqlalchemy.exc import SQLAlchemyError
 
+from app import logs
+from app.engine.accepted import obtain
 from app.engine.packs import PackNotInstalledError
 from app.errors import ServiceUnavailableError
 from app.jobs.lanes import lanes_of
 from app.jobs.sqs import SqsIntake
 from app.jobs.worker import Worker
+from app.metrics import Metrics
 from app.resources import Resources, open_resources
 from app.settings import Settings, SettingsError, load_settings
 from app.store import migrate
 from app.store.embedded import EmbeddedPostgresError, open_database
+from app.tracing import open_tracer
 
 log = logging.getLogger("app")
 
@@ -34,13 +40,14 @@ _STATEMENTS_FACTOR = 20
 def work(*, with_parent: bool) -> int:
     """Work until SIGINT or SIGTERM, or until standard input ends `with_parent`; returns the exit status."""
     try:
-        settings = load_settings()
+        settings = load_settings(**_settings_of_parent()) if with_parent else load_settings()
     except SettingsError as error:
         return _fail(error)
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    log.setLevel(settings.log_level)
+    logs.start(settings.log_level, settings.log_format)
     os.nice(max(0, settings.worker_nice - os.nice(0)))
     try:
+        if settings.accept_model_license:
+            obtain(settings)  # here, where a signal ends it
         with open_database(settings) as ready:
             statements_s = _STATEMENTS_FACTOR * ready.db_statement_timeout_seconds
             patient = ready.model_copy(
@@ -64,8 +71,9 @@ def work(*, with_parent: bool) -> int:
 
 
 async def _work(settings: Settings, *, with_parent: bool) -> None:
-    async with open_resources(settings) as resources:
-        worker = Worker(resources.database, resources.metrics, lanes_of(resources))
+    tracer = open_tracer(settings)
+    async with open_resources(settings, Metrics(tracer)) as resources:
+        worker = Worker(resources.database, resources.metrics, lanes_of(resources), tracer)
         _stop_by_signal(worker)
         if with_parent:
             _stop_with_parent(worker)
@@ -80,6 +88,7 @@ async def _work(settings: Settings, *, with_parent: bool) -> None:
             if intake is not None:
                 intake.cancel()
                 await asyncio.gather(intake, return_exceptions=True)
+            await asyncio.to_thread(tracer.close)
             log.info("worker %s ends", os.getpid())
 
 
@@ -93,6 +102,15 @@ def _stop_by_signal(worker: Worker) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, worker.stop)
+
+
+def _settings_of_parent() -> dict[str, Any]:
+    """What the service that started this worker sends as the first line: all settings, by field name."""
+    try:
+        settings: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
+    except ValueError:
+        raise SettingsError("the service that started this worker is gone") from None
+    return settings
 
 
 def _stop_with_parent(worker: Worker) -> None:

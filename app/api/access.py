@@ -22,9 +22,14 @@ from app.errors import (
 )
 from app.resources import Resources
 from app.service.joining import is_guest_token
+from app.settings import CallClass
 
 LARGE_BODY_BYTES = 64 * 1024
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+# What is posted without an image; a test holds the list to the routes.
+WITHOUT_IMAGES = frozenset(
+    {"CreateAlbum", "CreateCollection", "ProcessAlbum", "RetryAlbum", "RebuildIndex", "UploadPhotos"}
+)
 _KEY_FORM = "An access key as `ID:SECRET`, or the token (JWT) of an app user; needed where AUTH is `required`"
 
 
@@ -118,6 +123,26 @@ def confirm_role(caller: Caller, role: Role, operation: str) -> None:
         )
 
 
+def call_class_of(method: str, operation_id: str) -> CallClass:
+    """What a call of the REST and member doors costs: those that post something post images, mostly."""
+    if method in ("GET", "HEAD"):
+        return "read"
+    return "image" if method == "POST" and operation_id not in WITHOUT_IMAGES else "write"
+
+
+def confirm_address(request: Request, call_class: CallClass) -> None:
+    """Count a call of the client's address; ThrottlingException when there were too many."""
+    address = request.client.host if request.client else ""
+    resources_of(request).call_rates.confirm_address(address, call_class)
+
+
+def confirm_key(request: Request, caller: Caller, call_class: CallClass) -> None:
+    """Count a call of who has shown a key or a token; ThrottlingException when there were too many."""
+    name = caller.access_key_id or (caller.subject and f"{caller.account_id} {caller.subject}")
+    if name:
+        resources_of(request).call_rates.confirm_key(name, call_class)
+
+
 def _needs(role: Role, *, guests: bool = False) -> Callable[..., Awaitable[Caller]]:
     """A dependency: the caller of the REST and member doors, who must have a role, or be a guest."""
 
@@ -129,6 +154,8 @@ def _needs(role: Role, *, guests: bool = False) -> Callable[..., Awaitable[Calle
             object, Depends(APIKeyHeader(name="X-API-Key", auto_error=False, description=_KEY_FORM))
         ],
     ) -> Caller:
+        call_class = call_class_of(request.method, request.scope["route"].operation_id)
+        confirm_address(request, call_class)
         _refuse_unknown_parameters(request)
         guest = await _guest_of(request, resources)
         if guest is not None:
@@ -139,6 +166,7 @@ def _needs(role: Role, *, guests: bool = False) -> Callable[..., Awaitable[Calle
             return _anybody(request, resources)
         found = await _bearer_of(request, resources)
         confirm_role(found, role, request.scope["route"].operation_id)
+        confirm_key(request, found, call_class)
         return found
 
     return caller

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from app import __version__
 from app.api.access import Reader, ResourcesNow
+from app.errors import ServiceUnavailableError
 from app.service.savings import SavingsReport
 
 router = APIRouter(tags=["operations"])
@@ -86,9 +87,11 @@ async def health() -> State:
 
 
 @router.get("/ready", operation_id="Ready")
-async def ready(resources: ResourcesNow) -> Readiness:
+async def ready(request: Request, resources: ResourcesNow) -> Readiness:
     """A search would work: the models are loaded, the database answers, has this version's tables, and
     computes with vectors. Otherwise 503 with a `reason`."""
+    if request.app.state.drain.begun:
+        raise ServiceUnavailableError("The service is to stop", reason="Draining")
     version = await resources.readiness.confirm()
     return Readiness(status="ready", database=version, model_pack=resources.pack.name)
 
@@ -140,6 +143,7 @@ def _savings(report: SavingsReport) -> SavingsStatus:
 @router.get("/metrics", include_in_schema=False)
 async def metrics(resources: ResourcesNow) -> Response:
     """Prometheus's text format."""
+    await resources.gauges.refresh()
     return Response(generate_latest(resources.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 

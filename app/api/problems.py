@@ -8,7 +8,6 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from app.errors import (
-    InternalServerError,
     InvalidParameterException,
     ServiceError,
     ServiceUnavailableError,
@@ -47,15 +46,16 @@ def _json(problem: Problem, headers: dict[str, str] | None = None) -> JSONRespon
     return JSONResponse(problem.model_dump(exclude_none=True), problem.status, headers, media_type=MEDIA_TYPE)
 
 
-def _service_error(_: Request, error: Exception) -> JSONResponse:
+def _service_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ServiceError)
+    request.scope.setdefault("state", {})["code"] = error.code  # for its log line
     return response(error)
 
 
-def _invalid(_: Request, error: Exception) -> JSONResponse:
+def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     found = [f"{'.'.join(map(str, item['loc'][1:]))}: {item['msg']}" for item in error.errors()]
-    return response(InvalidParameterException("; ".join(found), reason="InvalidField"))
+    return _service_error(request, InvalidParameterException("; ".join(found), reason="InvalidField"))
 
 
 def _http_error(_: Request, error: Exception) -> JSONResponse:
@@ -70,15 +70,9 @@ def _gone(_: Request, __: Exception) -> Response:
     return Response(status_code=400)
 
 
-def _unknown(_: Request, __: Exception) -> JSONResponse:
-    # The server logs the trace; its text is for the operator alone.
-    return response(InternalServerError())
-
-
 def install(app: FastAPI) -> None:
     """Let every error of an app end as a problem."""
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientDisconnect, _gone)
-    app.add_exception_handler(Exception, _unknown)

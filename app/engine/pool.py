@@ -1,6 +1,7 @@
 """A bounded pool of inference threads. A full queue or a late turn is an answer: ThrottlingException."""
 
 import asyncio
+import contextvars
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ class InferencePool:
         self._metrics = metrics
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="inference")
         self._admitted = 0
+        metrics.inference_threads.set(threads)
 
     @property
     def waiting(self) -> int:
@@ -44,7 +46,7 @@ class InferencePool:
             self._metrics.inference_refused.labels("queue_full").inc()
             raise ThrottlingException
         self._admitted += 1
-        turn = self._executor.submit(self._timed, work, time.monotonic())
+        turn = self._executor.submit(contextvars.copy_context().run, self._timed, work, time.monotonic())
         loop = asyncio.get_running_loop()
         # Work that a thread has begun keeps its place until it ends, also when nobody waits any more.
         turn.add_done_callback(lambda _: loop.call_soon_threadsafe(self._leave))
@@ -63,7 +65,8 @@ class InferencePool:
 
     def _timed(self, work: Callable[[], T], queued_at: float) -> T:
         self._metrics.stage_seconds.labels("queue").observe(time.monotonic() - queued_at)
-        return work()
+        with self._metrics.inference_busy.track_inprogress():
+            return work()
 
     def close(self) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)

@@ -11,6 +11,17 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def providers() -> list[str | tuple[str, dict[str, str]]]:
+    """What models run on: an NVIDIA GPU where this build of onnxruntime knows one, then the CPU.
+
+    A build for GPUs on a machine without one says so in its log and goes on with the CPU.
+    """
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        return ["CPUExecutionProvider"]
+    # TF32 would drop digits, and a collection's vectors may come from a GPU and from a CPU.
+    return [("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"]
+
+
 def open_session(path: Path) -> onnxruntime.InferenceSession:
     """An ONNX Runtime session that computes in the thread that calls it.
 
@@ -23,4 +34,4 @@ def open_session(path: Path) -> onnxruntime.InferenceSession:
     options.log_severity_level = 3
     # The arena would keep the largest image's buffers for every thread, for ever.
     options.enable_cpu_mem_arena = False
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(path, options, providers=providers())

@@ -1,6 +1,5 @@
 """The one module that decides where an image's bytes come from."""
 
-import time
 from collections.abc import AsyncIterator
 
 from app.domain import (
@@ -56,8 +55,7 @@ class ImageSources:
             if len(source.data) > max_bytes:
                 raise ImageTooLargeException
             return source.data
-        began = time.perf_counter()
-        try:
+        with self._metrics.stage("fetch"):
             if isinstance(source, S3Image):
                 return await self._s3.fetch(source, max_bytes)
             if isinstance(source, SupabaseImage):
@@ -67,8 +65,6 @@ class ImageSources:
             if isinstance(source, StoredImage):
                 return (await self._storage.read(source.key, max_bytes)).data
             return await self._from_web(source.url, max_bytes)
-        finally:
-            self._metrics.stage_seconds.labels("fetch").observe(time.perf_counter() - began)
 
     async def fetch_unless(
         self, source: ImageSource, max_bytes: int, version: str | None
@@ -83,8 +79,7 @@ class ImageSources:
         """
         if isinstance(source, InlineImage | UrlImage):
             raise ValueError("uploads and URLs have no versions")
-        began = time.perf_counter()
-        try:
+        with self._metrics.stage("fetch"):
             if isinstance(source, S3Image):
                 return await self._s3.fetch_unless(source, max_bytes, version)
             if isinstance(source, SupabaseImage):
@@ -92,8 +87,6 @@ class ImageSources:
             if isinstance(source, FolderImage):
                 return await self._folders.fetch_unless(source, max_bytes, version)
             return await self._storage.read_unless(source.key, max_bytes, version)
-        finally:
-            self._metrics.stage_seconds.labels("fetch").observe(time.perf_counter() - began)
 
     def confirm_listable(self, prefix: Prefix) -> None:
         """Raise what listing would, as far as no storage need be asked; the key is the beginning of keys."""

@@ -2,16 +2,20 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeAlias
+from uuid import uuid4
 
+from app import logs
 from app.errors import ServiceUnavailableError, StorageUnavailableError
 from app.metrics import Metrics
 from app.store import queue
 from app.store.database import Database, StatementFailedError
 from app.store.queue import Claim
+from app.tracing import NoTraces, Tracer
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +30,8 @@ _GIVE_BACK_TRIES = 20
 _STORAGE_WAIT = timedelta(seconds=30)
 _UNFORESEEN_WAIT = timedelta(minutes=1)
 _STOP_S = 25.0
+# One line for each of ten thousand photos says less than the metrics do.
+_QUIET = frozenset({"photo"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +50,13 @@ class Worker:
     that raises gives the job back.
     """
 
-    def __init__(self, database: Database, metrics: Metrics, lanes: tuple[Lane, ...]) -> None:
+    def __init__(
+        self, database: Database, metrics: Metrics, lanes: tuple[Lane, ...], tracer: Tracer | None = None
+    ) -> None:
         self._database = database
         self._metrics = metrics
         self._lanes = lanes
+        self._tracer = tracer or NoTraces()
         self._stopping = asyncio.Event()
         self._in_hand: dict[int, Claim] = {}
 
@@ -101,6 +110,21 @@ class Worker:
             return []
 
     async def _work(self, lane: Lane, claim: Claim) -> None:
+        correlation_id = claim.correlation_id or str(uuid4())
+        with logs.correlated(correlation_id), self._tracer.request(claim.kind, {}) as tell:
+            began = time.perf_counter()
+            await self._do(lane, claim)
+            self._metrics.jobs_ended.labels(claim.kind).inc()
+            seconds = round(time.perf_counter() - began, 3)
+            seen: dict[str, str | int | float] = {
+                "kind": claim.kind,
+                "attempt": claim.attempts,
+                "seconds": seconds,
+            }
+            tell(f"job {claim.kind}", {"correlation_id": correlation_id, **seen})
+            log.log(logging.DEBUG if claim.kind in _QUIET else logging.INFO, "job", extra=seen)
+
+    async def _do(self, lane: Lane, claim: Claim) -> None:
         try:
             await lane.handlers[claim.kind](claim)
         except StorageUnavailableError:

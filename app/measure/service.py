@@ -16,8 +16,8 @@ from typing import IO
 
 _LISTENING = re.compile(r"listening on (http://\S+),")
 _WORKING = re.compile(r"worker \d+ works")
-START_TIMEOUT_S = 60
-STOP_TIMEOUT_S = 40
+START_TIMEOUT_S = 240
+STOP_TIMEOUT_S = 120
 
 
 class ServiceFailedError(Exception):

@@ -51,5 +51,5 @@ class Analyser:
         return await self._pool.run(work)
 
     def _decode(self, data: bytes, limits: ImageLimits) -> Pixels:
-        with self._metrics.stage_seconds.labels("decode").time():
+        with self._metrics.stage("decode"):
             return decode(data, limits)

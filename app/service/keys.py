@@ -43,7 +43,7 @@ class Keys:
             self._bootstrap = AccessKey(
                 settings.bootstrap_access_key_id,
                 settings.bootstrap_secret_access_key.get_secret_value(),
-                Caller(settings.account_id),
+                Caller(settings.account_id, access_key_id=settings.bootstrap_access_key_id),
             )
         self._remembered: dict[str, tuple[float, AccessKey | None]] = {}
 
@@ -115,5 +115,7 @@ class Keys:
         except InvalidToken:
             raise MasterKeyMissingError("KEYS_MASTER_KEY is not the one that made this key") from None
         return AccessKey(
-            stored.access_key_id, secret, Caller(stored.account_id, stored.role, stored.collections)
+            stored.access_key_id,
+            secret,
+            Caller(stored.account_id, stored.role, stored.collections, access_key_id=stored.access_key_id),
         )

@@ -26,6 +26,7 @@ from app.errors import (
     ServiceError,
     ServiceQuotaExceededException,
 )
+from app.metrics import Metrics
 from app.service.analysis import Analyser, Analysis
 from app.service.collections import Collections
 from app.service.ids import USER_ID_MAX, public_id
@@ -107,6 +108,7 @@ class Members:
         analyser: Analyser,
         curve: SimilarityCurve,
         fpir_target: float,
+        metrics: Metrics,
         savings: Savings,
     ) -> None:
         self._database = database
@@ -114,6 +116,7 @@ class Members:
         self._analyser = analyser
         self._curve = curve
         self._fpir_target = fpir_target
+        self._metrics = metrics
         self._savings = savings
 
     async def enroll(
@@ -366,7 +369,9 @@ class Members:
     async def _nearest(
         self, session: AsyncSession, place: tuple[str, str], probe: Vector, min_cosine: float, limit: int
     ) -> tuple[MemberMatch, ...]:
-        found = await user_store.nearest(session, *place, probe, min_cosine=min_cosine, limit=limit)
+        with self._metrics.stage("search"):
+            found = await user_store.nearest(session, *place, probe, min_cosine=min_cosine, limit=limit)
+        self._metrics.searched(self._curve.similarity(found[0].cosine) if found else None)
         return tuple(
             MemberMatch(
                 match.member_id,

@@ -164,10 +164,10 @@ class PhotoIndexer:
         self._metrics.faces_indexed.inc(len(seen.faces))
 
     def _see(self, data: bytes) -> _Seen:
-        with self._metrics.stage_seconds.labels("decode").time():
+        with self._metrics.stage("decode"):
             image = decode(data, self._limits)
         found = self._pipeline.analyse(image, self._look)
-        with self._metrics.stage_seconds.labels("thumbnail").time():
+        with self._metrics.stage("thumbnail"):
             small = image
             if max(image.shape[:2]) > THUMBNAIL_SIDE_PX:
                 small = shrunk(image, THUMBNAIL_SIDE_PX)
@@ -187,7 +187,7 @@ class PhotoIndexer:
             )
             for face in seen.faces
         ]
-        with self._metrics.stage_seconds.labels("store").time():
+        with self._metrics.stage("store"):
             async with self._database.session() as session:
                 kept = await collection_store.find(session, *place, keep=True)
                 await album_store.keep_apart(session, place, guests=False)

@@ -27,6 +27,7 @@ from app.metrics import Metrics
 from app.service.analysis import Analyser, Analysis
 from app.service.collections import Collections
 from app.service.photos import reference_of
+from app.service.recall import RecallSampler
 from app.service.results import (
     ComparedFace,
     Comparison,
@@ -67,6 +68,7 @@ class Recognition:
         curve: SimilarityCurve,
         metrics: Metrics,
         savings: Savings,
+        recall: RecallSampler,
     ) -> None:
         self._database = database
         self._collections = collections
@@ -74,6 +76,7 @@ class Recognition:
         self._curve = curve
         self._metrics = metrics
         self._savings = savings
+        self._recall = recall
 
     def threshold(self, similarity: float) -> Threshold:
         """The threshold that a Similarity stands for."""
@@ -255,7 +258,7 @@ class Recognition:
         limit: int,
         leave_out: UUID | None = None,
     ) -> tuple[Match, ...]:
-        with self._metrics.stage_seconds.labels("search").time():
+        with self._metrics.stage("search"):
             async with self._database.session() as session:
                 found = await store.nearest(
                     session,
@@ -266,7 +269,12 @@ class Recognition:
                     limit=limit,
                     leave_out=leave_out,
                 )
-        return tuple(Match(face, cosine, self._curve.similarity(cosine)) for face, cosine in found)
+        ids = [face.face_id for face, _ in found]
+        place = (caller.account_id, collection_id)
+        self._recall.offer(place, probe, threshold.cosine, limit, leave_out, ids)
+        matches = tuple(Match(face, cosine, self._curve.similarity(cosine)) for face, cosine in found)
+        self._metrics.searched(matches[0].similarity if matches else None)
+        return matches
 
 
 def largest_of(found: Analysis) -> tuple[Face, Analysis]:

@@ -28,6 +28,7 @@ from app.errors import (
     ConflictException,
     ServiceQuotaExceededException,
 )
+from app.metrics import Metrics
 from app.service.analysis import Analyser
 from app.service.collections import Collections
 from app.service.recognition import Threshold, embedding_of
@@ -92,12 +93,14 @@ class Users:
         collections: Collections,
         analyser: Analyser,
         curve: SimilarityCurve,
+        metrics: Metrics,
         savings: Savings,
     ) -> None:
         self._database = database
         self._collections = collections
         self._analyser = analyser
         self._curve = curve
+        self._metrics = metrics
         self._savings = savings
 
     async def create(self, caller: Caller, collection_id: str, user_id: str, token: str | None) -> None:
@@ -270,10 +273,13 @@ class Users:
         limit: int,
         leave_out: str | None = None,
     ) -> tuple[UserMatch, ...]:
-        found = await store.nearest(
-            session, *place, probe, min_cosine=threshold.cosine, limit=limit, leave_out=leave_out
-        )
-        return tuple(UserMatch(match.user_id, self._curve.similarity(match.cosine)) for match in found)
+        with self._metrics.stage("search"):
+            found = await store.nearest(
+                session, *place, probe, min_cosine=threshold.cosine, limit=limit, leave_out=leave_out
+            )
+        matches = tuple(UserMatch(match.user_id, self._curve.similarity(match.cosine)) for match in found)
+        self._metrics.searched(matches[0].similarity if matches else None)
+        return matches
 
     async def _once(
         self, caller: Caller, operation: str, token: str | None, parameters: Sequence[str], work: Work

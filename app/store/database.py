@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, event, make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.pool import QueuePool
 
 from app.errors import ServiceUnavailableError
 
@@ -27,6 +29,15 @@ class StatementFailedError(Exception):
     def __init__(self, kind: str, sqlstate: str) -> None:
         super().__init__(f"{kind} {sqlstate}")
         self.sqlstate = sqlstate
+
+
+@dataclass(frozen=True, slots=True)
+class PoolUsage:
+    """Connections in use and idle, and how many there may be."""
+
+    in_use: int
+    idle: int
+    most: int
 
 
 class Database:
@@ -77,6 +88,7 @@ class Database:
         )
         if pooled:
             event.listen(self._engine.sync_engine, "begin", _limiting(limits))
+        self._most = pool_size + max_overflow
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
 
     @asynccontextmanager
@@ -112,6 +124,12 @@ class Database:
                 return str(await session.scalar(text("SELECT current_setting('server_version')")))
         except TimeoutError as error:
             raise ServiceUnavailableError from error
+
+    def pool_usage(self) -> PoolUsage:
+        """How many connections this process has open now."""
+        pool = self._engine.pool
+        assert isinstance(pool, QueuePool)
+        return PoolUsage(pool.checkedout(), pool.checkedin(), self._most)
 
     def pool_status(self) -> str:
         return self._engine.pool.status()

@@ -152,14 +152,21 @@ async def nearest(
     min_cosine: float,
     limit: int,
     leave_out: UUID | None = None,
+    by_index: bool = True,
 ) -> list[tuple[StoredFace, float]]:
-    """The faces most like a probe with their cosines, best first. Exact: every face is compared."""
+    """The faces most like a probe with their cosines, best first. Exact: every face is compared.
+
+    Args:
+        by_index: an index of vectors may help where there is one; without it the search is always exact.
+    """
     distance = distance_to(faces.c.embedding, probe)
     query = _in(account_id, collection_id).add_columns(distance.label("distance"))
     query = query.where(near(distance, min_cosine))
     if leave_out is not None:
         query = query.where(faces.c.face_id != leave_out)
-    rows = await session.execute(query.order_by("distance", faces.c.face_id).limit(limit))
+    # No index knows the sum.
+    order = "distance" if by_index else (distance + 0.0).asc()
+    rows = await session.execute(query.order_by(order, faces.c.face_id).limit(limit))
     return [(_stored(row), cosine_of(row.distance)) for row in rows]
 
 

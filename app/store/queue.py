@@ -15,6 +15,7 @@ from sqlalchemy import ARRAY, CursorResult, Text, bindparam, delete, func, selec
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.logs import correlation_id
 from app.store.tables import jobs
 
 UPKEEP = "upkeep"
@@ -36,21 +37,24 @@ def tasks_lane(face_model_version: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job in hand. `attempts` counts this one too; `lease` proves whose it is."""
+    """A job in hand. `attempts` counts this one too; `lease` proves whose it is; `correlation_id` is that of
+    the request that asked for it."""
 
     job_id: int
     kind: str
     subject: str
     attempts: int
     lease: UUID
+    correlation_id: str | None = None
 
 
 _PUT = text("""
-    INSERT INTO jobs (lane, kind, subject, account_id, collection_id, run_at)
-    SELECT :lane, :kind, subject, :account_id, :collection_id, now() + :delay
+    INSERT INTO jobs (lane, kind, subject, account_id, collection_id, run_at, correlation_id)
+    SELECT :lane, :kind, subject, :account_id, :collection_id, now() + :delay, :correlation_id
     FROM unnest(:subjects) AS new(subject)
     ON CONFLICT (kind, subject) DO UPDATE SET
-        lane = excluded.lane, run_at = excluded.run_at, attempts = 0, lease = NULL, leased_until = NULL
+        lane = excluded.lane, run_at = excluded.run_at, attempts = 0, lease = NULL, leased_until = NULL,
+        correlation_id = excluded.correlation_id
 """).bindparams(bindparam("subjects", type_=ARRAY(Text)))
 
 # A job keeps its place in the line while it is in hand: that of a killed worker comes before younger ones.
@@ -67,7 +71,7 @@ _CLAIM = text("""
     UPDATE jobs SET lease = gen_random_uuid(), leased_until = clock_timestamp() + :lease,
         attempts = attempts + 1
     FROM due WHERE jobs.job_id = due.job_id
-    RETURNING jobs.job_id, kind, subject, attempts, jobs.lease
+    RETURNING jobs.job_id, kind, subject, attempts, jobs.lease, correlation_id
 """)
 
 
@@ -90,6 +94,7 @@ async def put(
             "account_id": account_id,
             "collection_id": collection_id,
             "delay": delay,
+            "correlation_id": correlation_id(),
         },
     )
 
@@ -102,7 +107,7 @@ async def put_if_absent(session: AsyncSession, lane: str, kind: str, subject: st
 async def claim(session: AsyncSession, lane: str, most: int, lease: timedelta) -> list[Claim]:
     """Up to `most` jobs that are due, the longest due first; they are the caller's until the lease ends."""
     rows = await session.execute(_CLAIM, {"lane": lane, "most": most, "lease": lease})
-    return [Claim(row.job_id, row.kind, row.subject, row.attempts, row.lease) for row in rows]
+    return [Claim(*row) for row in rows]
 
 
 async def renew(session: AsyncSession, claimed: Sequence[Claim], lease: timedelta) -> None:

@@ -283,6 +283,7 @@ jobs = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("lease", Uuid),
     Column("leased_until", DateTime(timezone=True)),
+    Column("correlation_id", String(128)),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     UniqueConstraint("kind", "subject"),
     ForeignKeyConstraint(

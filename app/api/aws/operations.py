@@ -12,6 +12,7 @@ from app.api.aws.attributes import detail_for
 from app.domain import Caller, ImageInput, PublicId, Role
 from app.errors import InvalidParameterException, NoFaceFound, ResourceNotFoundException
 from app.resources import Resources
+from app.settings import CallClass
 
 _COLLECTION_ARN = re.compile(
     r"(?:arn:)?aws:rekognition:[a-z0-9-]+:(?P<account>\d{12}):collection/(?P<id>[a-zA-Z0-9_.\-]{1,255})"
@@ -59,6 +60,13 @@ class Operation:
     request: type[requests.Request]
     handle: Handler
     role: Role
+
+    @property
+    def call_class(self) -> CallClass:
+        """What it costs: operations take images under names that end in Image."""
+        if any(name.endswith("image") for name in self.request.model_fields):
+            return "image"
+        return "read" if self.role <= Role.READ else "write"
 
 
 OPERATIONS: dict[str, Operation] = {}
