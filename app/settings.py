@@ -1,5 +1,6 @@
-"""Settings from the environment and `.env`. Entry points read them once and pass them on."""
+"""The settings, from the sources of `config_sources`. Entry points read them once and pass them on."""
 
+import json
 import re
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
@@ -12,6 +13,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
+
+from app.config_sources import PREFIX_PATTERN, Origin, SourceError, read_sources
 
 MIB = 1024 * 1024
 
@@ -56,8 +59,8 @@ class Settings(BaseSettings):
         env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
-    # Read by `load_settings`, from the environment or .env alone.
-    app_config_prefix: str | None = Field(default=None, pattern=r"^(/[A-Za-z0-9_.-]+)+/?$")
+    # From the environment or .env alone; `load_settings` reads what lies there.
+    app_config_prefix: str | None = Field(default=None, pattern=PREFIX_PATTERN)
     service_name: str = "svc-face-recon"
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
@@ -158,7 +161,7 @@ class Settings(BaseSettings):
     sqs_access_key_id: str | None = None
     sqs_secret_access_key: SecretStr | None = None
 
-    rekognition_prices: dict[str, float] = {}
+    rekognition_prices: Annotated[dict[str, float], NoDecode] = {}
 
     _comma_lists = field_validator(
         "image_url_allowed_networks",
@@ -183,6 +186,14 @@ class Settings(BaseSettings):
         if min(value.values(), default=1) < 1:
             raise ValueError("each number is 1 or more; leave a class out to let it be unlimited")
         return value
+
+    @field_validator("rekognition_prices", mode="before")
+    @classmethod
+    def _json(cls, value: Any) -> Any:
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except ValueError:
+            raise ValueError('must be JSON such as {"IndexFaces": 0.0008}') from None
 
     @field_validator("database_url", "database_direct_url")
     @classmethod
@@ -276,16 +287,29 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Read the settings.
+    """Read the settings; `overrides`, by field name, come before what the sources say.
 
     Raises:
-        SettingsError: a value can't be used; the message is one line and holds no secret.
+        SettingsError: a value or a source can't be used; the message is one line and holds no secret.
     """
+    return load_with_origins(**overrides)[0]
+
+
+def load_with_origins(**overrides: Any) -> tuple[Settings, dict[str, Origin]]:
+    """As `load_settings`, with the source of each field; that of a field in `overrides` means nothing."""
     try:
-        return Settings(**overrides)
+        sources = read_sources(Settings, overrides)
+        settings = Settings(**{**sources["SSM"], **overrides})
+    except SourceError as error:
+        raise SettingsError(f"wrong setting: {error}") from error
     except ValidationError as error:
         problems = "; ".join(
             ": ".join(filter(None, (str(*found["loc"][:1]).upper(), found["msg"])))
             for found in error.errors(include_url=False, include_input=False)
         )
         raise SettingsError(f"wrong setting: {problems}") from error
+    origins: dict[str, Origin] = {
+        name: next((origin for origin, given in sources.items() if name in given), "default")
+        for name in Settings.model_fields
+    }
+    return settings, origins

@@ -1,13 +1,16 @@
 """The workers that `serve` starts beside itself: started again when they die, stopped with it."""
 
+import json
 import logging
-import os
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+from pydantic import SecretStr
 
 from app.settings import Settings
 
@@ -20,15 +23,14 @@ _WELL_S = 60.0
 
 
 class WorkerProcesses:
-    """`settings.workers` processes of `python -m app worker` on the service's own database.
+    """`settings.workers` processes of `python -m app worker` with the service's own settings.
 
-    Each holds the end of a pipe: when this process is killed, the workers notice and stop too.
+    Each holds the end of a pipe, whose first line is its settings; when this process is killed, the
+    workers notice and stop too.
     """
 
     def __init__(self, settings: Settings) -> None:
-        assert settings.database_url is not None
-        self._environment = {**os.environ, "DATABASE_URL": _as_given(settings)}
-        self._port = settings.metrics_port
+        self._settings = settings
         self._processes: list[subprocess.Popen[bytes]] = []
         self._stopping = threading.Event()
         self._watchers = [
@@ -49,7 +51,8 @@ class WorkerProcesses:
             self._stopping.set()
             for process in self._processes:
                 if process.stdin is not None:
-                    process.stdin.close()
+                    with suppress(BrokenPipeError):  # it ended before it had read its settings
+                        process.stdin.close()
         for watcher in self._watchers:
             watcher.join()
 
@@ -76,14 +79,16 @@ class WorkerProcesses:
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
     def _start(self, number: int) -> "subprocess.Popen[bytes]":
-        port = str(self._port + number if self._port else 0)
         process = subprocess.Popen(
             [sys.executable, "-m", "app", "worker", "--with-parent"],
             stdin=subprocess.PIPE,
-            env={**self._environment, "METRICS_PORT": port},
             start_new_session=True,  # Ctrl-C in the terminal is the service's: it stops its workers
         )
         self._processes.append(process)
+        assert process.stdin is not None
+        with suppress(BrokenPipeError):  # `_keep` notices
+            process.stdin.write(line_for_worker(self._settings, number))
+            process.stdin.flush()
         return process
 
     def _await(self, process: "subprocess.Popen[bytes]") -> None:
@@ -96,7 +101,16 @@ class WorkerProcesses:
             process.wait()
 
 
-def _as_given(settings: Settings) -> str:
-    """The database's address as DATABASE_URL takes it."""
-    assert settings.database_url is not None
-    return settings.database_url.get_secret_value().replace("postgresql+psycopg://", "postgresql://")
+def line_for_worker(settings: Settings, number: int) -> bytes:
+    """All settings as JSON, which the worker takes as they are: it asks no source again.
+
+    The embedded database's address and the ports are the service's to say, and a worker that starts later
+    works with what its service works with, whatever was changed in the meantime.
+    """
+    port = settings.metrics_port
+    own = {"metrics_port": port + number if port else 0, "app_config_prefix": None}
+    return json.dumps({**settings.model_dump(), **own}, default=_plain).encode() + b"\n"
+
+
+def _plain(value: Any) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
