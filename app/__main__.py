@@ -16,7 +16,11 @@ def main() -> int:
     commands.add_parser("serve", help="start the service; settings come from the environment and .env")
 
     worker = commands.add_parser("worker", help="index photos and rebuild collections, on any machine")
-    worker.add_argument("--with-parent", action="store_true", help="stop when standard input ends")
+    worker.add_argument(
+        "--with-parent",
+        action="store_true",
+        help="take the settings from standard input, and stop when it ends",
+    )
 
     album = commands.add_parser(
         "album", help="have a running service index an album, and watch how far it is"
@@ -33,6 +37,9 @@ def main() -> int:
     for action in (process, status):
         action.add_argument("--url", help="of the service; by default HOST and PORT")
         action.add_argument("--key", help="ID:SECRET; by default the bootstrap key")
+
+    config = commands.add_parser("config", help="the settings in effect, and where each comes from")
+    config.add_argument("--json", action="store_true", help="as JSON")
 
     models = commands.add_parser("models", help="model packs: list, install, verify")
     actions = models.add_subparsers(dest="action", required=True)
@@ -78,6 +85,10 @@ def main() -> int:
         from app.album_command import run as run_album
 
         return run_album(arguments)
+    if arguments.command == "config":
+        from app.config_command import run as run_config
+
+        return run_config(as_json=arguments.json)
     if arguments.command == "models":
         from app.models_command import run
 
