@@ -1,44 +1,16 @@
 """Model packs: the installed one is whole, the others are downloaded from a loopback server."""
 
-import hashlib
-import io
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from app.engine.installer import InstallError, install
-from app.engine.packs import PACKS, ModelFile, Pack, PackNotInstalledError, problems_of, require
+from app.engine.installer import LOCK_NAME, InstallError, install
+from app.engine.packs import PACKS, PackNotInstalledError, problems_of, require
+from tests.engine.releases import DETECTOR, RECOGNISER, archive, digest, tiny_pack
 from tests.loopback import Handler, Site, serving
-
-DETECTOR, RECOGNISER = b"detector" * 1000, b"recogniser" * 1000
-
-
-def digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def archive(**files: bytes) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as opened:
-        for name, data in files.items():
-            opened.writestr(name.replace("__", "/"), data)
-    return out.getvalue()
-
-
-def tiny_pack(archive_sha256: str | None = None) -> Pack:
-    return replace(
-        PACKS["buffalo_l"],
-        name="tiny",
-        detector=ModelFile("d.onnx", "detection", digest(DETECTOR)),
-        recogniser=ModelFile("r.onnx", "recognition", digest(RECOGNISER)),
-        others=(ModelFile("x.onnx", "another", None),),
-        archive_sha256=archive_sha256,
-    )
 
 
 class _Releases(Handler):
@@ -73,7 +45,7 @@ def test_a_pack_is_downloaded_checked_and_unpacked(releases: Site, tmp_path: Pat
     assert digest(b"x") in (folder / "installed.json").read_text()
     # and once more over the installed one
     install(tiny_pack(digest(data)), tmp_path, releases.url, progress=said.append)
-    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+    assert {path.name for path in tmp_path.iterdir()} == {LOCK_NAME, "tiny"}
 
 
 @pytest.mark.parametrize(
@@ -97,7 +69,7 @@ def test_a_bad_download_changes_nothing(
         releases.files["/tiny.zip"] = data
     with pytest.raises(InstallError, match=reason):
         install(tiny_pack(archive_sha256), tmp_path, releases.url, progress=lambda _: None)
-    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+    assert {path.name for path in tmp_path.iterdir()} == {LOCK_NAME, "tiny"}
     assert (installed / "d.onnx").read_bytes() == b"old"
 
 
@@ -107,7 +79,8 @@ def test_names_in_an_archive_are_no_paths(releases: Site, tmp_path: Path) -> Non
     releases.files["/tiny.zip"] = data
     install(tiny_pack(), models, releases.url, progress=lambda _: None)
     written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    assert written == {f"models/tiny/{name}" for name in ("d.onnx", "installed.json", "r.onnx", "x.onnx")}
+    expected = {f"models/tiny/{name}" for name in ("d.onnx", "installed.json", "r.onnx", "x.onnx")}
+    assert written == expected | {f"models/{LOCK_NAME}"}
 
 
 def test_a_server_that_is_not_there_is_an_error(tmp_path: Path) -> None:
