@@ -67,7 +67,8 @@ COPY --from=cuda-build /venv /venv
 COPY --from=build --chown=face /models /models
 COPY --from=cuda-build /srv /srv
 WORKDIR /srv
-ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+# Unless it is told not to, onnxruntime reports to its maker what it runs and on what machine.
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 ORT_DISABLE_TELEMETRY=1 \
     HOST=0.0.0.0 PORT=8000 DATA_DIR=/data MODELS_DIR=/models MODEL_PACK=buffalo_l
 USER 10001
 EXPOSE 8000 9101
@@ -84,7 +85,8 @@ COPY --from=build /venv /venv
 COPY --from=build --chown=face /models /models
 COPY --from=build /srv /srv
 WORKDIR /srv
-ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+# Unless it is told not to, onnxruntime reports to its maker what it runs and on what machine.
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 ORT_DISABLE_TELEMETRY=1 \
     HOST=0.0.0.0 PORT=8000 DATA_DIR=/data MODELS_DIR=/models MODEL_PACK=buffalo_l
 USER 10001
 EXPOSE 8000 9101

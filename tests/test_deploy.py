@@ -188,7 +188,9 @@ def test_no_password_stands_outside_the_local_file() -> None:
 
 def test_dockerfile_sets_only_settings_that_exist_and_a_pack_that_exists() -> None:
     environment = dockerfile_env()
-    assert set(environment) - SETTINGS == {"PATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}
+    others = {"PATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "ORT_DISABLE_TELEMETRY"}
+    assert set(environment) - SETTINGS == others
+    assert environment["ORT_DISABLE_TELEMETRY"] == "1"  # no photo's traces leave the house
     assert environment["MODEL_PACK"] in PACKS
 
 
