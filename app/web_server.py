@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+from contextlib import suppress
 from socket import socket
 
 import uvicorn
@@ -54,10 +56,32 @@ class WebServer(uvicorn.Server):
         self._drain.begun = True
         log.info("stopping: %s connections", len(self.server_state.connections))
         await self._while_open(self._drain_s)
-        for server in self.servers:
-            server.close()
+        await self._stop_listening()
         await self._while_open(_LINGER_S, until_alone=True)
         await super().shutdown(sockets)
+
+    async def _stop_listening(self) -> None:
+        """Take who stands at the door already, and close it; closing it at once would turn them away."""
+        doors = [socket(fileno=os.dup(door.fileno())) for server in self.servers for door in server.sockets]
+        for server in self.servers:
+            server.close()
+        waiting = []
+        for door in doors:
+            door.setblocking(False)
+            door.listen(0)  # nobody joins the line any more
+            with suppress(BlockingIOError), door:
+                while True:
+                    waiting.append(door.accept()[0])
+        for client in waiting:
+            client.setblocking(False)
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, client)
+
+    def _protocol(self) -> asyncio.Protocol:
+        """What speaks with a client, as uvicorn itself makes it."""
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]  # any of uvicorn's
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
 
     async def _while_open(self, seconds: float, *, until_alone: bool = False) -> None:
         deadline = asyncio.get_running_loop().time() + seconds

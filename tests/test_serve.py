@@ -132,7 +132,7 @@ def test_a_wrong_value_stops_the_start_with_one_clear_line(
 ) -> None:
     with pytest.raises(ServiceFailedError) as failure:
         start(tmp_path / "data", **settings)
-    lines = [line for line in str(failure.value).splitlines() if " INFO " not in line]
+    lines = [line for line in str(failure.value).splitlines() if '"level": "info"' not in line]
     assert len(lines) == 1
     assert says in lines[0]
     assert "secret" not in lines[0]

@@ -50,7 +50,7 @@ def nothing_is_stored_and_nothing_logged(service: RunningService, http: httpx.Cl
     yield
     after = http.get("/ops/status").json()
     assert {name: after[name] for name in counts} == before
-    assert "ERROR" not in service.log
+    assert '"level": "error"' not in service.log
     assert "Traceback" not in service.log
     assert 'status="5xx"' not in http.get("/metrics").text
 

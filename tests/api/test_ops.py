@@ -41,8 +41,8 @@ def test_metrics_count_operations_and_stages(http: httpx.Client) -> None:
     http.post("/", headers={"X-Amz-Target": "RekognitionService.ListCollections"}, content=b"{}")
     http.post("/", headers={"X-Amz-Target": "made-up"}, content=b"{}")
     text = http.get("/metrics").text
-    assert 'face_operations_total{code="",operation="ListCollections"}' in text
-    assert 'face_operations_total{code="UnknownOperationException",operation="unknown"}' in text
+    assert 'face_operations_total{code="",door="aws",operation="ListCollections"}' in text
+    assert 'face_operations_total{code="UnknownOperationException",door="aws",operation="unknown"}' in text
     for stage in ("queue", "decode", "detect", "measure"):
         assert re.search(rf'face_stage_seconds_count{{stage="{stage}"}} [1-9]', text)
     assert "http_request_duration_seconds" in text
