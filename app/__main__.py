@@ -1,4 +1,4 @@
-"""The command line: serve, worker, album, models, keys, bench, evaluate."""
+"""The command line: serve, worker, album, models, keys, export, import, bench, evaluate."""
 
 import argparse
 import sys
@@ -62,6 +62,16 @@ def main() -> int:
     revoke = actions.add_parser("revoke", help="take a key's rights away")
     revoke.add_argument("access_key_id")
 
+    export = commands.add_parser("export", help="write a collection to an encrypted file")
+    export.add_argument("collection")
+    export.add_argument("--out", type=Path, required=True, help="the file; it must not be there yet")
+    load = commands.add_parser("import", help="store the collection of an exported file")
+    load.add_argument("file", type=Path)
+    load.add_argument("--as", dest="as_id", help="the collection's id here, instead of the one it had")
+    for transfer in (export, load):
+        transfer.add_argument("--account", help="12 digits; ACCOUNT_ID by default")
+        transfer.add_argument("--passphrase-file", type=Path, help="instead of EXPORT_PASSPHRASE or a prompt")
+
     bench = commands.add_parser("bench", help="measure speed and memory")
     bench.add_argument("--data", type=Path, help="a folder of photos; else those of installed packages")
     bench.add_argument("--out", type=Path, default=Path("build/bench.json"))
@@ -97,6 +107,10 @@ def main() -> int:
         from app.keys_command import run as run_keys
 
         return run_keys(arguments)
+    if arguments.command in ("export", "import"):
+        from app.transfer_command import run as run_transfer
+
+        return run_transfer(arguments)
     if arguments.command == "bench":
         from app.measure.bench import bench as run_bench
 
