@@ -25,6 +25,7 @@ from app.metrics import Metrics
 from app.resources import Resources, open_resources
 from app.settings import Settings, SettingsError, load_settings
 from app.store import migrate
+from app.store.database import LONG_FACTOR
 from app.store.embedded import EmbeddedPostgresError, open_database
 from app.tracing import open_tracer
 
@@ -32,9 +33,6 @@ log = logging.getLogger("app")
 
 # A worker has nobody who waits for an answer: photos may wait for a thread for long.
 _PATIENCE_S = 600.0
-# Nor does anybody wait for its statements, and some concern all of an album: 100,000 photos that are erased,
-# faces that a rebuild switches, guests who are matched anew.
-_STATEMENTS_FACTOR = 20
 
 
 def work(*, with_parent: bool) -> int:
@@ -49,7 +47,8 @@ def work(*, with_parent: bool) -> int:
         if settings.accept_model_license:
             obtain(settings)  # here, where a signal ends it
         with open_database(settings) as ready:
-            statements_s = _STATEMENTS_FACTOR * ready.db_statement_timeout_seconds
+            # Nor for its statements: faces that a rebuild switches, guests who are matched anew.
+            statements_s = LONG_FACTOR * ready.db_statement_timeout_seconds
             patient = ready.model_copy(
                 update={
                     "inference_deadline_seconds": _PATIENCE_S,

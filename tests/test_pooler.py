@@ -14,7 +14,7 @@ from sqlalchemy import text
 from app.errors import ServiceUnavailableError
 from app.measure.pairs_http import rekognition as rekognition_client
 from app.measure.service import ServiceFailedError, running, start
-from app.store.database import Database
+from app.store.database import LONG_FACTOR, Database
 from app.store.embedded import EmbeddedPostgres
 from tests import photos
 from tests.pgbouncer import SERVER_CONNECTIONS, PgBouncer, pgbouncer
@@ -105,20 +105,26 @@ def test_everything_works_through_a_pooler_with_few_connections(
     assert stats["total_xact_count"] > CLIENTS * TURNS * 5
 
 
-def test_a_limit_on_statements_is_of_its_transaction_alone(bouncer: PgBouncer) -> None:
-    async def work() -> str:
-        url = bouncer.url.replace("postgresql://", "postgresql+psycopg://")
-        database = Database(url, pool_size=1, max_overflow=0, statement_timeout_s=1, pooled=True)
+@pytest.mark.parametrize("pooled", [True, False])
+def test_statements_end_in_time_and_the_limit_is_no_other_clients(
+    database_url: str, bouncer: PgBouncer, pooled: bool
+) -> None:
+    async def work() -> list[str]:
+        url = bouncer.url.replace("postgresql://", "postgresql+psycopg://") if pooled else database_url
+        database = Database(url, pool_size=1, max_overflow=0, statement_timeout_s=1, pooled=pooled)
         try:
             with pytest.raises(ServiceUnavailableError):
                 async with database.session() as session:
                     await session.execute(text("SELECT pg_sleep(60)"))
-            async with database.snapshot() as session:
-                return str(await session.scalar(text("SHOW statement_timeout")))
+            seen = []
+            for opened in (database.snapshot(), database.session(long=True), database.session()):
+                async with opened as session:
+                    seen.append(str(await session.scalar(text("SHOW statement_timeout"))))
+            return seen
         finally:
             await database.close()
 
-    assert asyncio.run(work()) == "1s"
+    assert asyncio.run(work()) == ["1s", f"{LONG_FACTOR}s", "1s"]
     with psycopg.connect(bouncer.url, prepare_threshold=None) as other:
         assert other.execute("SHOW statement_timeout").fetchone() == ("0",)
 

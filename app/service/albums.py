@@ -148,7 +148,7 @@ class Albums:
         if "event_code" in values:
             values["event_code"] = _code(values["event_code"])
         place = (caller.account_id, album_id)
-        async with self._database.session() as session:
+        async with self._database.session(long=True) as session:
             await self.require(session, caller, album_id, keep=True)
             if values and not await store.change(session, place, values):
                 raise _code_taken()
@@ -161,7 +161,7 @@ class Albums:
     async def delete(self, caller: Caller, album_id: str) -> None:
         """Erase an album: vectors, guests and results at once, its files by a worker soon after."""
         _confirm_maker(caller)
-        async with self._database.session() as session:
+        async with self._database.session(long=True) as session:
             await self.require(session, caller, album_id)
             await remove(session, (caller.account_id, album_id))
 

@@ -68,7 +68,7 @@ class Collections:
         Raises:
             ResourceNotFoundException: there is none.
         """
-        async with self._database.session() as session:
+        async with self._database.session(long=True) as session:
             await self.require(session, caller, collection_id)
             await remove(session, (caller.account_id, collection_id))
 

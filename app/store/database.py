@@ -23,6 +23,11 @@ _POOL_TIMEOUT_S = 5
 _CONNECT_TIMEOUT_S = 3
 
 
+# By how much longer statements may take that concern all of a collection: an album of 100,000 photos and
+# 300,000 faces was erased in 18 s on two busy cores.
+LONG_FACTOR = 20
+
+
 class StatementFailedError(Exception):
     """A statement failed by a fault of ours; the text names PostgreSQL's error class and SQLSTATE."""
 
@@ -63,6 +68,7 @@ class Database:
         statement_timeout_s: int = 30,
         pooled: bool = False,
     ) -> None:
+        self._long_ms = LONG_FACTOR * 1000 * statement_timeout_s
         limits = {
             "statement_timeout": 1000 * statement_timeout_s,
             "idle_in_transaction_session_timeout": _IDLE_IN_TRANSACTION_MS,
@@ -92,14 +98,19 @@ class Database:
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[AsyncSession]:
+    async def session(self, *, long: bool = False) -> AsyncIterator[AsyncSession]:
         """A transaction: committed at the end, rolled back on any error.
+
+        Args:
+            long: its statements concern all of a collection, and may take LONG_FACTOR times as long.
 
         Raises:
             ServiceUnavailableError: the database can't be reached, or the pool is exhausted.
         """
         try:
             async with self._sessions() as session, session.begin():
+                if long:
+                    await session.execute(text(f"SET LOCAL statement_timeout = {self._long_ms}"))
                 yield session
         except (OperationalError, InterfaceError, PoolTimeoutError) as error:
             raise ServiceUnavailableError from error
