@@ -121,6 +121,8 @@ class Metrics:
             "Messages about new and removed photos: taken, ignored, or poison",
             "result",
         )
+        for result in ("taken", "ignored", "poison"):
+            self.intake_messages.labels(result)
 
     def _database(self) -> None:
         self.database_up = self._gauge("database_up", "Whether the database answered when last asked")

@@ -33,6 +33,7 @@ log = logging.getLogger("app")
 
 # A worker has nobody who waits for an answer: photos may wait for a thread for long.
 _PATIENCE_S = 600.0
+_WATCH_S = 10.0
 
 
 def work(*, with_parent: bool) -> int:
@@ -80,21 +81,25 @@ async def _work(settings: Settings, *, with_parent: bool) -> None:
             start_http_server(settings.metrics_port, settings.host, resources.metrics.registry)
         await resources.work.upkeep.plan()
         log.info("worker %s works, %s threads", os.getpid(), resources.pool.threads)
-        intake = _start_intake(settings, resources)
+        beside = [asyncio.create_task(_watch(resources))]
+        if settings.sqs_queue_url is not None:
+            taking = SqsIntake(settings, resources.work.intake, resources.metrics)
+            beside.append(asyncio.create_task(taking.run()))
         try:
             await worker.run()
         finally:
-            if intake is not None:
-                intake.cancel()
-                await asyncio.gather(intake, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             await asyncio.to_thread(tracer.close)
             log.info("worker %s ends", os.getpid())
 
 
-def _start_intake(settings: Settings, resources: Resources) -> "asyncio.Task[None] | None":
-    if settings.sqs_queue_url is None:
-        return None
-    return asyncio.create_task(SqsIntake(settings, resources.work.intake, resources.metrics).run())
+async def _watch(resources: Resources) -> None:
+    """Keep the gauges up to date: Prometheus is answered in a thread that can't ask the database."""
+    while True:
+        await resources.gauges.refresh()
+        await asyncio.sleep(_WATCH_S)
 
 
 def _stop_by_signal(worker: Worker) -> None:

@@ -59,6 +59,9 @@ class Worker:
         self._tracer = tracer or NoTraces()
         self._stopping = asyncio.Event()
         self._in_hand: dict[int, Claim] = {}
+        for lane in lanes:
+            for kind in lane.handlers:
+                metrics.jobs_ended.labels(kind)  # shown from the start, as 0
 
     def stop(self) -> None:
         """Claim nothing more; `run` ends when what is in hand is done."""
