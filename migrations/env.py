@@ -6,7 +6,7 @@ from typing import Any
 
 from alembic import context
 from alembic.runtime.migration import MigrationContext, MigrationInfo
-from sqlalchemy import create_engine, text
+from sqlalchemy import NullPool, create_engine, text
 
 from app.settings import load_settings
 from app.store import migrate
@@ -35,10 +35,12 @@ def tell(ctx: MigrationContext, step: MigrationInfo, heads: Collection[Any], run
 
 url = database_url()
 # A migration, and the wait for another replica's, take as long as they take.
-engine = create_engine(url, connect_args={"options": options_with(url, {"statement_timeout": 0})})
+# No pool: also after an error no connection stays open.
+engine = create_engine(
+    url, poolclass=NullPool, connect_args={"options": options_with(url, {"statement_timeout": 0})}
+)
 with engine.connect() as connection:
     context.configure(connection=connection, target_metadata=metadata, on_version_apply=tell)
     with context.begin_transaction():
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
         context.run_migrations()
-engine.dispose()
