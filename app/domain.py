@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -226,6 +226,31 @@ class Detail(IntEnum):
     BOX = 0
     POINTS = 1
     AGE_AND_GENDER = 2
+
+
+class Picture(Protocol):
+    """An upright image that may be decoded as far as it is needed."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of all of it, in pixels."""
+
+    def pixels(self, long_side: int | None) -> Pixels:
+        """Shape (height, width, 3), BGR: with at least this long side, or all there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class WholePicture:
+    """A picture that is decoded already."""
+
+    image: Pixels
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.image.shape[1], self.image.shape[0]
+
+    def pixels(self, long_side: int | None) -> Pixels:
+        return self.image
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,7 +167,7 @@ async def open_resources(settings: Settings, metrics: Metrics | None = None) -> 
     counting = asyncio.create_task(savings.run())
     try:
         sources = ImageSources(urls, s3, supabase, folders, storage, metrics)
-        analyser = Analyser(sources, pipeline, pool, metrics)
+        analyser = Analyser(sources, pipeline, pool)
         collections = Collections(database, pipeline.pack.face_model_version)
         curve = SimilarityCurve.of(pipeline.pack)
         recognition = Recognition(database, collections, analyser, curve, metrics, savings, recall)

@@ -34,7 +34,9 @@ _REFUSALS = (
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out `export` or `import`; returns the exit status."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # leaves no half file, and ends the database
+    # A stop leaves no half file, and ends the database; also from a shell that lets what runs behind it ignore Ctrl-C.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         passphrase = _passphrase(arguments)
         with open_database(load_settings()) as settings:

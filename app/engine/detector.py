@@ -61,6 +61,16 @@ class Detection:
     points: Floats
 
     @property
+    def shorter_side(self) -> float:
+        left, top, right, bottom = self.corners
+        return min(right - left, bottom - top)
+
+    @property
+    def longer_side(self) -> float:
+        left, top, right, bottom = self.corners
+        return max(right - left, bottom - top)
+
+    @property
     def area(self) -> float:
         left, top, right, bottom = self.corners
         return (right - left) * (bottom - top)

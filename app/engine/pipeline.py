@@ -1,12 +1,12 @@
-"""An upright image in, faces out: detect, measure, embed. Runs in a thread of the inference pool."""
+"""A picture in, faces out: decode, detect, measure, embed. Runs in a thread of the inference pool."""
 
 from dataclasses import replace
 from pathlib import Path
 
-from app.domain import Box, Detail, Details, Embed, Face, Look, Pixels, QualityLevel
+from app.domain import Box, Detail, Details, Embed, Face, Look, Picture, Pixels, QualityLevel
 from app.engine import landmarks
 from app.engine.attributes import confidence_of, eyes_open, mouth_open, quality_of
-from app.engine.detector import Detection, Detector
+from app.engine.detector import FINE_SIDE, Detection, Detector
 from app.engine.embedder import Embedder
 from app.engine.genderage import GenderAge
 from app.engine.landmarks import Landmarker
@@ -14,6 +14,7 @@ from app.engine.packs import GENDER_AGE, POINTS_106, Pack
 from app.engine.pose import pose_of_106, pose_of_five, with_profiles
 from app.engine.quality import reasons_against
 from app.engine.second_tries import SecondTries
+from app.engine.views import View, Views
 from app.metrics import Metrics
 
 
@@ -28,8 +29,10 @@ class Pipeline:
         self._gender_age = GenderAge(folder / GENDER_AGE.name) if GENDER_AGE in pack.others else None
         self._metrics = metrics
 
-    def analyse(self, image: Pixels, look: Look) -> tuple[Face, ...]:
-        """Find the faces of an upright image, shape (height, width, 3), BGR; largest box first."""
+    def analyse(self, picture: Picture, look: Look) -> tuple[Face, ...]:
+        """Find the faces of a picture; largest box first."""
+        with self._metrics.stage("decode"):
+            image = picture.pixels(FINE_SIDE)
         with self._metrics.stage("detect"):
             detections, seen, by = self.detector.detect(image)
         self._metrics.images_analysed.inc()
@@ -39,26 +42,31 @@ class Pipeline:
         if by is not None:
             self._metrics.second_tries.labels(by).inc()
         detections.sort(key=lambda detection: detection.area, reverse=True)
+        detections = detections[: look.max_faces]
+        with self._metrics.stage("decode"):
+            views = Views(picture, image, seen, detections[:1] if look.embed is Embed.LARGEST else detections)
+        enlarged = picture.size[0] / image.shape[1]
         found = []
         wanted = look.embed is not Embed.NONE
-        for detection in detections[: look.max_faces]:
-            face = self._judged(image, seen, detection, look)
+        for detection in detections:
+            view = views.of(detection)
+            face = self._judged(view, look, enlarged * detection.shorter_side)
             if wanted and not face.reasons:
-                face = self._embedded(seen, detection, face, look.quality)
+                face = self._embedded(view, face, look.quality)
                 wanted = look.embed is Embed.ALL or face.embedding is None
             for reason in face.reasons:
                 self._metrics.faces_refused.labels(reason).inc()
             found.append(face)
         return tuple(found)
 
-    def _judged(self, image: Pixels, seen: Pixels, detection: Detection, look: Look) -> Face:
+    def _judged(self, view: View, look: Look, side_px: float) -> Face:
         """A face with the details asked for, as `seen` shows them, and the reasons against it."""
         with self._metrics.stage("measure"):
-            face = _face(image, detection)
+            face = _face(view.image, view.detection, side_px)
             passing = not reasons_against(face, look.quality)
             # A pose that decides must be a good one.
             if look.detail > Detail.BOX or (passing and look.quality is not QualityLevel.NONE):
-                face = replace(face, details=self._details(seen, detection, look.detail))
+                face = replace(face, details=self._details(view.seen, view.detection, look.detail))
             return replace(face, reasons=reasons_against(face, look.quality))
 
     def _details(self, image: Pixels, detection: Detection, detail: Detail) -> Details:
@@ -75,17 +83,17 @@ class Pipeline:
             details = replace(details, gender=gender, age=age)
         return details
 
-    def _embedded(self, image: Pixels, detection: Detection, face: Face, quality: QualityLevel) -> Face:
+    def _embedded(self, view: View, face: Face, quality: QualityLevel) -> Face:
         """A face with its embedding, unless that shows that the face is too poor."""
         with self._metrics.stage("embed"):
-            vector, length = self._embedder.embed(image, detection.points)
+            vector, length = self._embedder.embed(view.seen, view.detection.points)
         usual = self.pack.usual_vector_length
         face = replace(face, strength=None if usual is None else length / usual)
         reasons = reasons_against(face, quality)
         return replace(face, reasons=reasons, embedding=None if reasons else vector)
 
 
-def _face(image: Pixels, detection: Detection) -> Face:
+def _face(image: Pixels, detection: Detection, side_px: float) -> Face:
     height, width = image.shape[:2]
     left, top, right, bottom = detection.corners
     box = Box(left / width, top / height, (right - left) / width, (bottom - top) / height)
@@ -95,5 +103,5 @@ def _face(image: Pixels, detection: Detection) -> Face:
         landmarks=landmarks.five(detection.points, width, height),
         pose=pose_of_five(detection.points),
         quality=quality_of(image, box),
-        side_px=min(right - left, bottom - top),
+        side_px=side_px,
     )

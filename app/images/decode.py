@@ -36,6 +36,12 @@ _TURNS: dict[int, tuple[bool, int | None]] = {
     7: (True, -1),
     8: (True, 0),
 }
+# The most that a JPEG can be decoded smaller by comes first.
+_REDUCED = {
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+}
 # What Pillow and its plugins raise on broken files.
 _BROKEN = (
     OSError, SyntaxError, ValueError, EOFError, RuntimeError, IndexError, KeyError, TypeError, struct.error
@@ -57,8 +63,67 @@ def decode(data: bytes, limits: ImageLimits) -> Pixels:
         InvalidImageFormatException: no image, a format that the limits leave out, or a broken file.
         InvalidParameterException: fewer pixels on a side than the limits ask for.
     """
-    header = _confirmed(data, limits)
-    return np.ascontiguousarray(_upright(_pixels(data, header), header))
+    return EncodedPicture(data, limits).pixels(None)
+
+
+class EncodedPicture:
+    """An image that is decoded when its pixels are asked for, and a large JPEG only as far as it is needed.
+
+    Raises, when it is made or decoded, what `decode` raises.
+    """
+
+    def __init__(self, data: bytes, limits: ImageLimits) -> None:
+        self._data = data
+        self._header = _confirmed(data, limits)
+        self._turn = _turn_of(self._header)
+        self._reducible = _FORMATS[self._header.format or ""] is ImageFormat.JPEG and _is_complete_jpeg(data)
+        width, height = self._header.size
+        self._size = (height, width) if self._turn[0] else (width, height)
+        self._decoded: dict[int, Pixels] = {}
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the whole picture, upright."""
+        return self._size
+
+    def pixels(self, long_side: int | None) -> Pixels:
+        """The picture, shape (height, width, 3), BGR: all of it, or smaller with at least this long side.
+
+        A JPEG holds pictures of a half, a quarter and an eighth of its size, which cost less to decode.
+        """
+        factor = 1
+        if long_side is not None and self._reducible:
+            factor = next((by for by in _REDUCED if max(self._size) >= by * long_side), 1)
+        known = max((by for by in self._decoded if by <= factor), default=None)
+        if known is None:
+            known, pixels = self._decode(factor)
+            self._decoded[known] = pixels
+        return self._decoded[known]
+
+    def _decode(self, factor: int) -> tuple[int, Pixels]:
+        """The picture, and by how much it is smaller."""
+        # OpenCV decodes a JPEG in half of Pillow's time but takes a truncated one for a grey picture.
+        if self._reducible:
+            flags = _REDUCED.get(factor, cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION
+            decoded = cv2.imdecode(np.frombuffer(self._data, np.uint8), flags)
+            if decoded is not None:
+                return factor, self._upright(np.asarray(decoded, dtype=np.uint8))
+        try:
+            pixels = cv2.cvtColor(np.asarray(_as_rgb(self._header)), cv2.COLOR_RGB2BGR)
+        except _BROKEN as error:
+            raise InvalidImageFormatException from error
+        whole = self._upright(pixels.astype(np.uint8, copy=False))
+        # libheif turns pictures by its own transformations.
+        self._size = (whole.shape[1], whole.shape[0])
+        return 1, whole
+
+    def _upright(self, pixels: Pixels) -> Pixels:
+        transpose, flip = self._turn
+        if transpose:
+            pixels = np.asarray(cv2.transpose(pixels), dtype=np.uint8)
+        if flip is not None:
+            pixels = np.asarray(cv2.flip(pixels, flip), dtype=np.uint8)
+        return np.ascontiguousarray(pixels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,20 +167,6 @@ def _read_header(data: bytes) -> ImageFile.ImageFile:
         raise InvalidImageFormatException from error
 
 
-def _pixels(data: bytes, header: ImageFile.ImageFile) -> Pixels:
-    # OpenCV decodes a JPEG in half of Pillow's time but takes a truncated one for a grey picture.
-    if _FORMATS[header.format or ""] is ImageFormat.JPEG and _is_complete_jpeg(data):
-        decoded = cv2.imdecode(
-            np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        )
-        if decoded is not None:
-            return np.asarray(decoded, dtype=np.uint8)
-    try:
-        return cv2.cvtColor(np.asarray(_as_rgb(header)), cv2.COLOR_RGB2BGR).astype(np.uint8, copy=False)
-    except _BROKEN as error:
-        raise InvalidImageFormatException from error
-
-
 def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode == "I":
         # 16-bit grey: Pillow's own conversion clips everything above 255 to white.
@@ -141,19 +192,13 @@ def _is_complete_jpeg(data: bytes) -> bool:
     return False
 
 
-def _upright(pixels: Pixels, header: ImageFile.ImageFile) -> Pixels:
+def _turn_of(header: ImageFile.ImageFile) -> tuple[bool, int | None]:
+    """Whether to transpose a picture, and how to flip it then, to have it upright."""
     # libheif has turned a HEIC picture by its own transformations already.
     if _FORMATS[header.format or ""] is ImageFormat.HEIC:
-        return pixels
+        return (False, None)
     try:
         orientation = header.getexif().get(ExifTags.Base.Orientation, 1)
     except _BROKEN:
-        return pixels
-    transpose, flip = (
-        _TURNS.get(orientation, (False, None)) if isinstance(orientation, int) else (False, None)
-    )
-    if transpose:
-        pixels = np.asarray(cv2.transpose(pixels), dtype=np.uint8)
-    if flip is not None:
-        pixels = np.asarray(cv2.flip(pixels, flip), dtype=np.uint8)
-    return pixels
+        return (False, None)
+    return _TURNS.get(orientation, (False, None)) if isinstance(orientation, int) else (False, None)

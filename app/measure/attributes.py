@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from app.domain import Detail, Details, Embed, Look, Pixels, Pose
+from app.domain import Detail, Details, Embed, Look, Pixels, Pose, WholePicture
 from app.images.decode import decode
 from app.measure.datasets import LabelledPhoto
 from app.measure.engine import LIMITS, MAX_FACES, LocalEngine, central
@@ -83,7 +83,9 @@ def _views(engine: LocalEngine, photo: LabelledPhoto) -> dict[int | str, Poses |
 
 
 def _poses(engine: LocalEngine, image: Pixels) -> Poses | None:
-    face = central(engine.pipeline.analyse(image, Look(Embed.NONE, MAX_FACES, detail=Detail.POINTS)))
+    face = central(
+        engine.pipeline.analyse(WholePicture(image), Look(Embed.NONE, MAX_FACES, detail=Detail.POINTS))
+    )
     return None if face is None or face.details is None else (face.pose, face.details.pose)
 
 
@@ -124,5 +126,7 @@ def signs(engine: LocalEngine, photos: Sequence[LabelledPhoto]) -> dict[str, Sig
 
 def _details(engine: LocalEngine, photo: LabelledPhoto) -> Details | None:
     image = decode(photo.path.read_bytes(), LIMITS)
-    face = central(engine.pipeline.analyse(image, Look(Embed.NONE, MAX_FACES, detail=Detail.POINTS)))
+    face = central(
+        engine.pipeline.analyse(WholePicture(image), Look(Embed.NONE, MAX_FACES, detail=Detail.POINTS))
+    )
     return None if face is None else face.details

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.domain import Detail, Embed, Face, Look, Pixels, QualityLevel
+from app.domain import Detail, Embed, Face, Look, Pixels, QualityLevel, WholePicture
 from app.engine.quality import reasons_against
 from app.images.decode import decode
 from app.measure.datasets import LabelledPhoto
@@ -112,7 +112,7 @@ def _probe(engine: LocalEngine, owner: Face, change: str, image: Pixels) -> Prob
 
 def _face(engine: LocalEngine, image: Pixels) -> Face | None:
     look = Look(Embed.ALL, MAX_FACES, detail=Detail.POINTS)
-    return central(engine.pipeline.analyse(image, look))
+    return central(engine.pipeline.analyse(WholePicture(image), look))
 
 
 def levels(found: Sequence[Probe], least_cosine: float) -> list[LevelReport]:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from app.domain import Embed, Face, ImageFormat, ImageLimits, Look
 from app.engine.pipeline import Pipeline
-from app.images.decode import decode
+from app.images.decode import EncodedPicture
 from app.metrics import Metrics
 from app.resources import open_engine
 from app.settings import Settings
@@ -54,7 +54,7 @@ class LocalEngine:
 
 def analyse(pipeline: Pipeline, data: bytes, embed: Embed) -> tuple[Face, ...]:
     """The faces of one photo, in this thread."""
-    return pipeline.analyse(decode(data, LIMITS), Look(embed, MAX_FACES))
+    return pipeline.analyse(EncodedPicture(data, LIMITS), Look(embed, MAX_FACES))
 
 
 def central(faces: Sequence[Face]) -> Face | None:

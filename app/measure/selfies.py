@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.domain import Embed, Look, Pixels
+from app.domain import Embed, Look, Pixels, WholePicture
 from app.engine.second_tries import is_dark
 from app.images.decode import decode
 from app.measure.datasets import AnnotatedPhoto, LabelledPhoto
@@ -106,7 +106,7 @@ def _outcome(change: str, probes: Sequence[_Probe], least_cosine: float) -> Outc
 def _probes(engine: LocalEngine, photo: LabelledPhoto, number: int) -> list[_Probe]:
     image = decode(photo.path.read_bytes(), LIMITS)
     look = Look(Embed.ALL, MAX_FACES)
-    owner = central(engine.pipeline.analyse(image, look))
+    owner = central(engine.pipeline.analyse(WholePicture(image), look))
     if owner is None or owner.embedding is None:
         return []
     height, width = image.shape[:2]
@@ -118,7 +118,7 @@ def _probes(engine: LocalEngine, photo: LabelledPhoto, number: int) -> list[_Pro
     for name, change in (CHANGES | CROPS if number % 4 == 0 else CHANGES).items():
         changed = change(image, corners, draw)
         by = _found_by(engine, changed)
-        face = central(engine.pipeline.analyse(changed, look)) if by else None
+        face = central(engine.pipeline.analyse(WholePicture(changed), look)) if by else None
         cosine = -1.0
         if face is not None and face.embedding is not None:
             cosine = float(face.embedding @ owner.embedding)

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from app.domain import Face, ImageInput, ImageLimits, Look, Pixels
+from app.domain import Face, ImageInput, Look
 from app.engine.pipeline import Pipeline
 from app.engine.pool import InferencePool
-from app.images.decode import decode
+from app.images.decode import EncodedPicture
 from app.images.sources import ImageSources
-from app.metrics import Metrics
 from app.service.ids import image_id
 
 
@@ -23,13 +22,10 @@ class Analysis:
 class Analyser:
     """Finds faces in images. No database connection is held while it works."""
 
-    def __init__(
-        self, sources: ImageSources, pipeline: Pipeline, pool: InferencePool, metrics: Metrics
-    ) -> None:
+    def __init__(self, sources: ImageSources, pipeline: Pipeline, pool: InferencePool) -> None:
         self._sources = sources
         self._pipeline = pipeline
         self._pool = pool
-        self._metrics = metrics
 
     async def analyse(
         self,
@@ -44,12 +40,7 @@ class Analyser:
         data = await self._sources.fetch(image.source, image.limits.max_bytes)
 
         def work() -> Analysis:
-            pixels = self._decode(data, image.limits)
-            faces = self._pipeline.analyse(pixels, look)
+            faces = self._pipeline.analyse(EncodedPicture(data, image.limits), look)
             return Analysis(image_id(data), faces)
 
         return await self._pool.run(work)
-
-    def _decode(self, data: bytes, limits: ImageLimits) -> Pixels:
-        with self._metrics.stage("decode"):
-            return decode(data, limits)

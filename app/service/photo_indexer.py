@@ -28,7 +28,7 @@ from app.errors import (
     StorageUnavailableError,
     ThrottlingException,
 )
-from app.images.decode import decode
+from app.images.decode import EncodedPicture
 from app.images.recompress import webp
 from app.images.sources import ImageSources
 from app.images.storage import PhotoStorage
@@ -164,16 +164,14 @@ class PhotoIndexer:
         self._metrics.faces_indexed.inc(len(seen.faces))
 
     def _see(self, data: bytes) -> _Seen:
-        with self._metrics.stage("decode"):
-            image = decode(data, self._limits)
-        found = self._pipeline.analyse(image, self._look)
+        picture = EncodedPicture(data, self._limits)
+        found = self._pipeline.analyse(picture, self._look)
         with self._metrics.stage("thumbnail"):
-            small = image
-            if max(image.shape[:2]) > THUMBNAIL_SIDE_PX:
-                small = shrunk(image, THUMBNAIL_SIDE_PX)
+            small = picture.pixels(THUMBNAIL_SIDE_PX)
+            if max(small.shape[:2]) > THUMBNAIL_SIDE_PX:
+                small = shrunk(small, THUMBNAIL_SIDE_PX)
             encoded = webp(small)
-        height, width = image.shape[:2]
-        return _Seen(image_id(data), found, width, height, encoded)
+        return _Seen(image_id(data), found, *picture.size, encoded)
 
     async def _commit(
         self, claim: Claim, photo: Photo, album: Album, fetched: FetchedObject, seen: _Seen

@@ -12,7 +12,7 @@ from insightface.data import get_object
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from app.domain import AgeRange, Detail, Details, Embed, Gender, Look, Pixels, Pose
+from app.domain import AgeRange, Detail, Details, Embed, Gender, Look, Pixels, Pose, WholePicture
 from app.engine.attributes import eyes_open, mouth_open
 from app.engine.landmarks import LANDMARKS
 from app.engine.packs import GENDER_AGE, PACKS, POINTS_106, folder_of
@@ -32,7 +32,7 @@ def portrait() -> Pixels:
 
 
 def details_in(engine: LocalEngine, image: Pixels) -> Details:
-    (face,) = engine.pipeline.analyse(image, Look(Embed.NONE, 10, detail=Detail.POINTS))
+    (face,) = engine.pipeline.analyse(WholePicture(image), Look(Embed.NONE, 10, detail=Detail.POINTS))
     assert face.details is not None
     return face.details
 
@@ -119,7 +119,7 @@ def test_the_thirty_landmarks_lie_where_their_names_say(engine: LocalEngine) -> 
 
 def test_the_landmarks_agree_with_the_detector(engine: LocalEngine) -> None:
     for face in engine.pipeline.analyse(
-        decode(photos.group(), LIMITS), Look(Embed.NONE, 10, detail=Detail.POINTS)
+        WholePicture(decode(photos.group(), LIMITS)), Look(Embed.NONE, 10, detail=Detail.POINTS)
     ):
         assert face.details is not None
         better = {point.type: point for point in face.details.landmarks}
@@ -193,12 +193,12 @@ def test_age_and_gender_where_the_pack_has_the_model(
     gender_age_model(tmp_path / GENDER_AGE.name, answer)
     pack = replace(mobile, others=(POINTS_106, GENDER_AGE))
     pipeline = Pipeline(pack, tmp_path, 0.5, Metrics())
-    (face,) = pipeline.analyse(portrait(), Look(Embed.NONE, 10, detail=Detail.AGE_AND_GENDER))
+    (face,) = pipeline.analyse(WholePicture(portrait()), Look(Embed.NONE, 10, detail=Detail.AGE_AND_GENDER))
     assert face.details is not None
     assert face.details.gender is not None
     assert face.details.gender.value == gender.value
     assert face.details.gender.confidence == pytest.approx(gender.confidence, abs=0.01)
     assert face.details.age == age
-    (face,) = pipeline.analyse(portrait(), Look(Embed.NONE, 10, detail=Detail.POINTS))
+    (face,) = pipeline.analyse(WholePicture(portrait()), Look(Embed.NONE, 10, detail=Detail.POINTS))
     assert face.details is not None
     assert face.details.gender is None

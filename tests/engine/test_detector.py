@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from app.domain import Embed, Face, Look, Pixels
+from app.domain import Embed, Face, Look, Pixels, WholePicture
 from app.engine import detector as detection
 from app.engine.detector import Detector
 from app.images.decode import decode
@@ -17,7 +17,7 @@ def pixels_of(data: bytes) -> Pixels:
 
 
 def faces_in(engine: LocalEngine, image: Pixels, embed: Embed = Embed.NONE) -> tuple[Face, ...]:
-    return engine.pipeline.analyse(image, Look(embed, 1000))
+    return engine.pipeline.analyse(WholePicture(image), Look(embed, 1000))
 
 
 def resized(image: Pixels, width: int) -> Pixels:

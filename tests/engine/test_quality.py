@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from app.domain import Details, Embed, Face, Look, Pixels, Pose, QualityLevel, Sign
+from app.domain import Details, Embed, Face, Look, Pixels, Pose, QualityLevel, Sign, WholePicture
 from app.engine.quality import flaws, reasons_against
 from app.images.decode import decode
 from app.measure.engine import LIMITS, LocalEngine
@@ -36,7 +36,7 @@ def small(image: Pixels, width: int) -> Pixels:
 
 
 def look_at(engine: LocalEngine, image: Pixels, level: QualityLevel) -> Face:
-    face, *_ = engine.pipeline.analyse(image, Look(Embed.ALL, 10, level))
+    face, *_ = engine.pipeline.analyse(WholePicture(image), Look(Embed.ALL, 10, level))
     return face
 
 

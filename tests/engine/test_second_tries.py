@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from app.domain import Embed, Face, Look, Pixels
+from app.domain import Embed, Face, Look, Pixels, WholePicture
 from app.engine.detector import Detection, Detector
 from app.engine.second_tries import Kind, SecondTries
 from app.images.decode import decode
@@ -20,7 +20,7 @@ def face_crop() -> Pixels:
 
 
 def largest(engine: LocalEngine, image: Pixels) -> Face:
-    face, *_ = engine.pipeline.analyse(image, Look(Embed.LARGEST, 10))
+    face, *_ = engine.pipeline.analyse(WholePicture(image), Look(Embed.LARGEST, 10))
     return face
 
 
@@ -125,7 +125,7 @@ def test_a_picture_with_a_sure_face_costs_one_look(
     engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = counted(engine, monkeypatch)
-    engine.pipeline.analyse(decode(photos.group(), LIMITS), Look(Embed.NONE, 10))
+    engine.pipeline.analyse(WholePicture(decode(photos.group(), LIMITS)), Look(Embed.NONE, 10))
     assert len(seen) == 1
     # A doubted one costs a look at small turned copies.
     found = engine.pipeline.detector.detect(decode(photos.astronaut(), LIMITS))
@@ -142,6 +142,6 @@ def test_a_picture_without_a_face_stays_without_one_and_costs_a_try_of_each_kind
     gradient = np.dstack([np.tile(np.linspace(0, level, 900), (700, 1))] * 3).astype(np.uint8)
     for image in (texture, gradient, decode(photos.without_face(), LIMITS)):
         seen.clear()
-        assert engine.pipeline.analyse(image, Look(Embed.ALL, 10)) == ()
+        assert engine.pipeline.analyse(WholePicture(image), Look(Embed.ALL, 10)) == ()
         assert 2 <= len(seen) <= 1 + len(Kind)
         assert all(max(size[:2]) <= 640 for size in seen[1:])
