@@ -34,7 +34,7 @@ _REFUSALS = (
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out `export` or `import`; returns the exit status."""
-    # A stop leaves no half file, and ends the database; also from a shell that lets what runs behind it ignore Ctrl-C.
+    # A stop leaves no half file, and ends the database, also where a shell lets it ignore Ctrl-C.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
