@@ -11,7 +11,7 @@ from app.engine import packs
 from app.engine.packs import Pack
 from app.engine.pipeline import Pipeline
 from app.engine.pool import InferencePool
-from app.engine.runtime import usable_cores
+from app.engine.runtime import RuntimeMissingError, choose, usable_cores
 from app.engine.similarity import SimilarityCurve
 from app.images.folders import FolderReader
 from app.images.limits import of_settings
@@ -43,7 +43,7 @@ from app.service.savings import Savings, prices_with
 from app.service.tokens import Tokens
 from app.service.upkeep import Upkeep
 from app.service.users import Users
-from app.settings import Settings
+from app.settings import Settings, SettingsError
 from app.store import collections as collection_store
 from app.store import migrate, service_secrets
 from app.store.database import Database
@@ -78,6 +78,7 @@ class Resources:
     settings: Settings
     metrics: Metrics
     pack: Pack
+    runtime: str
     pool: InferencePool
     database: Database
     readiness: Readiness
@@ -119,9 +120,14 @@ def open_engine(settings: Settings, metrics: Metrics) -> tuple[Pipeline, Inferen
         PackNotInstalledError: the pack is not there or not whole.
     """
     pack, folder = packs.require(settings.model_pack, settings.models_path)
-    pipeline = Pipeline(pack, folder, settings.min_face_confidence, metrics)
+    threads = settings.inference_threads or usable_cores()
+    try:
+        runtime = choose(settings.runtime, threads)
+    except RuntimeMissingError as error:
+        raise SettingsError(str(error)) from error
+    pipeline = Pipeline(pack, folder, settings.min_face_confidence, metrics, runtime)
     pool = InferencePool(
-        settings.inference_threads or usable_cores(),
+        threads,
         settings.inference_queue_size,
         settings.inference_deadline_seconds,
         metrics,
@@ -215,6 +221,7 @@ async def open_resources(settings: Settings, metrics: Metrics | None = None) -> 
             settings,
             metrics,
             pipeline.pack,
+            pipeline.runtime.name,
             pool,
             database,
             Readiness(database, migrate.revisions()[:-1]),

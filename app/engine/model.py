@@ -5,12 +5,11 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from app.domain import Pixels
-from app.engine.runtime import open_session
+from app.engine.runtime import Floats, Runtime
 
-Floats = NDArray[np.float32]
+ONNX_RUNTIME = Runtime()
 
 
 class Scaling(NamedTuple):
@@ -33,20 +32,17 @@ class Model:
     Args:
         path: an ONNX file with one input, shape (1, 3, height, width).
         scaling: what its input is made of.
+        runtime: what it runs in.
     """
 
-    def __init__(self, path: Path, scaling: Scaling) -> None:
-        self._session = open_session(path)
+    def __init__(self, path: Path, scaling: Scaling, runtime: Runtime = ONNX_RUNTIME) -> None:
+        self._session = runtime.open(path)
         self._scaling = scaling
-        given = self._session.get_inputs()[0]
-        self._input = given.name
-        self._outputs = [output.name for output in self._session.get_outputs()]
-        self.side: int = given.shape[2] if isinstance(given.shape[2], int) else 0
+        self.side = self._session.side
         """Of the square that it sees, in pixels; 0 when it takes any."""
 
     def run(self, picture: Pixels) -> list[Floats]:
         """All outputs for a picture, shape (height, width, 3), BGR."""
         mean, deviation = self._scaling
         blob = cv2.dnn.blobFromImage(picture, 1 / deviation, mean=(mean, mean, mean), swapRB=True)
-        found: list[Floats] = self._session.run(self._outputs, {self._input: blob})
-        return found
+        return self._session.run(np.asarray(blob, np.float32))

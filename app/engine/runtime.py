@@ -1,9 +1,72 @@
 """The one place that chooses the inference runtime and its threads."""
 
 import os
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal, Protocol
 
+import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Choice = Literal["auto", "onnxruntime", "openvino", "cuda"]
+_CUDA = "CUDAExecutionProvider"
+
+
+class RuntimeMissingError(Exception):
+    """The chosen runtime is not installed; the text says what to do."""
+
+
+class Session(Protocol):
+    """An open model. Safe to call from several threads."""
+
+    side: int
+    """Of the square that it sees, in pixels; 0 when it takes any size."""
+
+    def run(self, blob: Floats) -> list[Floats]:
+        """All outputs for an input, shape (1, 3, height, width); computed for the thread that calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What models run in, for so many callers at once."""
+
+    name: Literal["onnxruntime", "openvino", "cuda"] = "onnxruntime"
+    threads: int = 1
+
+    def open(self, path: Path) -> Session:
+        """Open a model.
+
+        OpenVINO takes models of one size alone: detectors, which see pictures of any size, were no faster in
+        it, with fixed sizes neither (docs/adr/0017).
+        """
+        if self.name == "openvino":
+            from app.engine.openvino_session import open_of_one_size
+
+            session = open_of_one_size(path, self.threads)
+            if session is not None:
+                return session
+        return OnnxSession(path)
+
+
+def choose(choice: Choice, threads: int) -> Runtime:
+    """The runtime that RUNTIME names; `auto`: a GPU if onnxruntime knows one, else OpenVINO if it is there.
+
+    Raises:
+        RuntimeMissingError: it is not installed.
+    """
+    has_cuda, has_openvino = _CUDA in onnxruntime.get_available_providers(), find_spec("openvino") is not None
+    if choice == "cuda" and not has_cuda:
+        raise RuntimeMissingError("RUNTIME=cuda needs onnxruntime-gpu in place of onnxruntime")
+    if choice == "openvino" and not has_openvino:
+        raise RuntimeMissingError("RUNTIME=openvino needs the extra `openvino`")
+    if choice == "onnxruntime":
+        return Runtime("onnxruntime", threads)
+    if choice == "cuda" or (choice == "auto" and has_cuda):
+        return Runtime("cuda", threads)
+    return Runtime("openvino" if has_openvino else "onnxruntime", threads)
 
 
 def usable_cores() -> int:
@@ -16,10 +79,10 @@ def providers() -> list[str | tuple[str, dict[str, str]]]:
 
     A build for GPUs on a machine without one says so in its log and goes on with the CPU.
     """
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+    if _CUDA not in onnxruntime.get_available_providers():
         return ["CPUExecutionProvider"]
     # TF32 would drop digits, and a collection's vectors may come from a GPU and from a CPU.
-    return [("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"]
+    return [(_CUDA, {"use_tf32": "0"}), "CPUExecutionProvider"]
 
 
 def open_session(path: Path) -> onnxruntime.InferenceSession:
@@ -35,3 +98,18 @@ def open_session(path: Path) -> onnxruntime.InferenceSession:
     # The arena would keep the largest image's buffers for every thread, for ever.
     options.enable_cpu_mem_arena = False
     return onnxruntime.InferenceSession(path, options, providers=providers())
+
+
+class OnnxSession:
+    """ONNX Runtime behind the interface of this module."""
+
+    def __init__(self, path: Path) -> None:
+        self._session = open_session(path)
+        given = self._session.get_inputs()[0]
+        self._input = given.name
+        self._outputs = [output.name for output in self._session.get_outputs()]
+        self.side: int = given.shape[2] if isinstance(given.shape[2], int) else 0
+
+    def run(self, blob: Floats) -> list[Floats]:
+        found: list[Floats] = self._session.run(self._outputs, {self._input: blob})
+        return found
