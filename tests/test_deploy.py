@@ -230,6 +230,13 @@ def test_the_gpu_image_differs_by_its_runtime_only() -> None:
     assert image == cuda
 
 
+@pytest.mark.parametrize("name", COMPOSE_FILES)
+def test_compose_files_pass_the_linter(name: str) -> None:
+    command = [program("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", str(ROOT / name)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_dockerfile_passes_the_linter() -> None:
     command = [program("hadolint"), str(ROOT / "Dockerfile")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
