@@ -11,7 +11,7 @@ from app.engine import packs
 from app.engine.packs import Pack
 from app.engine.pipeline import Pipeline
 from app.engine.pool import InferencePool
-from app.engine.runtime import RuntimeMissingError, choose, usable_cores
+from app.engine.runtime import Runtime, RuntimeMissingError, choose, usable_cores
 from app.engine.similarity import SimilarityCurve
 from app.images.folders import FolderReader
 from app.images.limits import of_settings
@@ -113,6 +113,18 @@ class Resources:
             )
 
 
+def runtime_of(settings: Settings) -> Runtime:
+    """What models run in, on all cores unless the settings say otherwise.
+
+    Raises:
+        SettingsError: RUNTIME names one that is not installed.
+    """
+    try:
+        return choose(settings.runtime, settings.inference_threads or usable_cores())
+    except RuntimeMissingError as error:
+        raise SettingsError(str(error)) from error
+
+
 def open_engine(settings: Settings, metrics: Metrics) -> tuple[Pipeline, InferencePool]:
     """The models of the chosen pack and the threads that run them.
 
@@ -120,14 +132,10 @@ def open_engine(settings: Settings, metrics: Metrics) -> tuple[Pipeline, Inferen
         PackNotInstalledError: the pack is not there or not whole.
     """
     pack, folder = packs.require(settings.model_pack, settings.models_path)
-    threads = settings.inference_threads or usable_cores()
-    try:
-        runtime = choose(settings.runtime, threads)
-    except RuntimeMissingError as error:
-        raise SettingsError(str(error)) from error
+    runtime = runtime_of(settings)
     pipeline = Pipeline(pack, folder, settings.min_face_confidence, metrics, runtime)
     pool = InferencePool(
-        threads,
+        runtime.threads,
         settings.inference_queue_size,
         settings.inference_deadline_seconds,
         metrics,

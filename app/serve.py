@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import logs
 from app.engine.accepted import obtain
 from app.engine.packs import PackNotInstalledError
+from app.resources import runtime_of
 from app.service.savings import prices_with
 from app.settings import Settings, SettingsError, load_settings
 from app.store import migrate
@@ -31,6 +32,7 @@ def serve() -> int:
     try:
         settings = load_settings()
         prices_with(settings.rekognition_prices)
+        runtime_of(settings)
     except SettingsError as error:
         return _fail(error)
     logs.start(settings.log_level, settings.log_format)
@@ -46,7 +48,7 @@ def serve() -> int:
             migrate.upgrade(migrate.direct_url(ready))
             stack.enter_context(WorkerProcesses(ready))
             return _run(ready)
-    except (AlreadyServedError, EmbeddedPostgresError, PackNotInstalledError) as error:
+    except (AlreadyServedError, EmbeddedPostgresError, PackNotInstalledError, SettingsError) as error:
         return _fail(error)
     except (SQLAlchemyError, CommandError) as error:
         cause = getattr(error, "orig", None) or error

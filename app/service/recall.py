@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from app.domain import Vector
@@ -18,6 +18,18 @@ log = logging.getLogger(__name__)
 EVERY_S = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class DoneSearch:
+    """A search and the ids of the faces that it found."""
+
+    place: tuple[str, str]
+    probe: Vector
+    min_cosine: float
+    limit: int
+    leave_out: UUID | None
+    found: frozenset[UUID]
+
+
 class RecallSampler:
     """Compares a search now and then with an exact one that no index takes part in."""
 
@@ -27,48 +39,32 @@ class RecallSampler:
         self._next_at = 0.0
         self._running: set[asyncio.Task[None]] = set()
 
-    def offer(
-        self,
-        place: tuple[str, str],
-        probe: Vector,
-        min_cosine: float,
-        limit: int,
-        leave_out: UUID | None,
-        found: Sequence[UUID],
-    ) -> None:
-        """A search that was done, with the ids that it found; the answer does not wait."""
+    def offer(self, search: DoneSearch) -> None:
+        """Sample a search, if it is time; its answer does not wait."""
         if self._running or time.monotonic() < self._next_at:
             return
         self._next_at = time.monotonic() + EVERY_S
-        task = asyncio.create_task(self._compare(place, probe, min_cosine, limit, leave_out, found))
+        task = asyncio.create_task(self._compare(search))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _compare(
-        self,
-        place: tuple[str, str],
-        probe: Vector,
-        min_cosine: float,
-        limit: int,
-        leave_out: UUID | None,
-        found: Sequence[UUID],
-    ) -> None:
+    async def _compare(self, search: DoneSearch) -> None:
         try:
             async with self._database.session() as session:
                 exact = await store.nearest(
                     session,
-                    *place,
-                    probe,
-                    min_cosine=min_cosine,
-                    limit=limit,
-                    leave_out=leave_out,
+                    *search.place,
+                    search.probe,
+                    min_cosine=search.min_cosine,
+                    limit=search.limit,
+                    leave_out=search.leave_out,
                     by_index=False,
                 )
         except (ServiceUnavailableError, StatementFailedError) as error:
             log.warning("a search could not be sampled: %s", type(error).__name__)
             return
         self._metrics.recall_wanted.inc(len(exact))
-        self._metrics.recall_found.inc(len({face.face_id for face, _ in exact} & set(found)))
+        self._metrics.recall_found.inc(len({face.face_id for face, _ in exact} & search.found))
 
     async def aclose(self) -> None:
         """Give up what is under way."""

@@ -27,7 +27,7 @@ from app.metrics import Metrics
 from app.service.analysis import Analyser, Analysis
 from app.service.collections import Collections
 from app.service.photos import reference_of
-from app.service.recall import RecallSampler
+from app.service.recall import DoneSearch, RecallSampler
 from app.service.results import (
     ComparedFace,
     Comparison,
@@ -269,9 +269,9 @@ class Recognition:
                     limit=limit,
                     leave_out=leave_out,
                 )
-        ids = [face.face_id for face, _ in found]
+        ids = frozenset(face.face_id for face, _ in found)
         place = (caller.account_id, collection_id)
-        self._recall.offer(place, probe, threshold.cosine, limit, leave_out, ids)
+        self._recall.offer(DoneSearch(place, probe, threshold.cosine, limit, leave_out, ids))
         matches = tuple(Match(face, cosine, self._curve.similarity(cosine)) for face, cosine in found)
         self._metrics.searched(matches[0].similarity if matches else None)
         return matches
