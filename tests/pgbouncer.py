@@ -18,7 +18,7 @@ import pytest
 from app.measure.s3_server import free_ports
 
 SERVER_CONNECTIONS = 3
-_START_S = 30.0
+_START_S = 120.0
 
 
 @dataclass(frozen=True)

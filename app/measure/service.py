@@ -94,6 +94,7 @@ def _spawn(
         "DATA_DIR": str(data_dir),
         "MODEL_PACK": "mobile",
         "WORKERS": "0",
+        "WORKER_NICE": "0",  # on a busy machine a worker that stands back may never get its turn
         "METRICS_PORT": "0",
         **settings,
     }

@@ -10,7 +10,7 @@ import httpx
 from tests import photos
 
 ALBUMS = "/api/v1/albums"
-WAIT_S = 60
+WAIT_S = 240
 
 
 def made(http: httpx.Client, **fields: Any) -> str:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests import photos
 
-WAIT_S = 100
+WAIT_S = 300
 
 
 def portraits(people: list[bytes], count: int) -> list[bytes]:

@@ -172,7 +172,7 @@ def world() -> Iterator[World]:
                 headers=one.owner,
             )
             job_id = job.raise_for_status().json()["job_id"]
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 240
             while not http.get(f"/index/{job_id}", headers=one.owner).json()["finished"]:
                 assert time.monotonic() < deadline
                 time.sleep(0.1)

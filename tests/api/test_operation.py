@@ -71,7 +71,7 @@ def lines(service: RunningService, **fields: object) -> list[dict[str, Any]]:
 
 
 def eventually(found: Callable[[], list[Any]]) -> list[Any]:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not found() and time.monotonic() < deadline:
         time.sleep(0.1)
     return found()

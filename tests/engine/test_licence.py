@@ -18,7 +18,7 @@ from app.settings import Settings
 from tests.engine.releases import tiny_archive, tiny_pack
 from tests.loopback import Handler, Site, serving
 
-_PATIENCE_S = 60.0
+_PATIENCE_S = 240.0
 
 
 class _HeldSite(Site):

@@ -16,7 +16,7 @@ import yaml
 from app.measure.s3_server import free_ports
 from tests.observability.queries import FOLDER, RULES
 
-_START_S = 60
+_START_S = 240
 
 
 def program(name: str) -> str:
