@@ -58,13 +58,13 @@ evaluate: $(VENV)/dev.stamp ## accuracy on labelled faces: DATA=folder with lfw-
 
 # One universal resolution for all Pythons and platforms; opencv-python is overridden away in pyproject.toml.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	--no-annotate --no-emit-index-url --no-emit-find-links --no-emit-package opencv-python --no-emit-package openvino-telemetry pyproject.toml
+	--no-annotate --no-emit-index-url --no-emit-find-links --no-emit-package opencv-python pyproject.toml
 
 lock: $(VENV)/dev.stamp ## compile the pinned requirements from pyproject.toml
 	$(LOCK) -o requirements.txt
-	$(LOCK) -c requirements.txt --extra embedded --extra openvino -o requirements-embedded.txt
-	$(LOCK) -c requirements.txt --extra otel --extra openvino -o requirements-image.txt
-	$(LOCK) -c requirements-image.txt --extra otel --extra openvino --extra cuda --no-emit-package onnxruntime -o requirements-cuda.txt
-	$(LOCK) -c requirements-embedded.txt --extra embedded --extra openvino --extra otel --extra dev -o requirements-dev.txt
+	$(LOCK) -c requirements.txt --extra embedded -o requirements-embedded.txt
+	$(LOCK) -c requirements.txt --extra otel -o requirements-image.txt
+	$(LOCK) -c requirements-image.txt --extra otel --extra cuda --no-emit-package onnxruntime -o requirements-cuda.txt
+	$(LOCK) -c requirements-embedded.txt --extra embedded --extra otel --extra dev -o requirements-dev.txt
 
 .PHONY: help run test check soak bench evaluate lock

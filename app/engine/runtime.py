@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -11,7 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-Choice = Literal["auto", "onnxruntime", "openvino", "cuda"]
+Choice = Literal["auto", "onnxruntime", "cuda"]
 _CUDA = "CUDAExecutionProvider"
 
 
@@ -33,40 +32,24 @@ class Session(Protocol):
 class Runtime:
     """What models run in, for so many callers at once."""
 
-    name: Literal["onnxruntime", "openvino", "cuda"] = "onnxruntime"
+    name: Literal["onnxruntime", "cuda"] = "onnxruntime"
     threads: int = 1
 
     def open(self, path: Path) -> Session:
-        """Open a model.
-
-        OpenVINO takes models of one size alone: detectors, which see pictures of any size, were no faster in
-        it, with fixed sizes neither (docs/adr/0017).
-        """
-        if self.name == "openvino":
-            from app.engine.openvino_session import open_of_one_size
-
-            session = open_of_one_size(path, self.threads)
-            if session is not None:
-                return session
+        """Open a model."""
         return OnnxSession(path)
 
 
 def choose(choice: Choice, threads: int) -> Runtime:
-    """The runtime that RUNTIME names; `auto`: a GPU if onnxruntime knows one, else OpenVINO if it is there.
+    """The runtime that RUNTIME names; `auto`: a GPU if onnxruntime knows one.
 
     Raises:
         RuntimeMissingError: it is not installed.
     """
-    has_cuda, has_openvino = _CUDA in onnxruntime.get_available_providers(), find_spec("openvino") is not None
+    has_cuda = _CUDA in onnxruntime.get_available_providers()
     if choice == "cuda" and not has_cuda:
         raise RuntimeMissingError("RUNTIME=cuda needs onnxruntime-gpu in place of onnxruntime")
-    if choice == "openvino" and not has_openvino:
-        raise RuntimeMissingError("RUNTIME=openvino needs the extra `openvino`")
-    if choice == "onnxruntime":
-        return Runtime("onnxruntime", threads)
-    if choice == "cuda" or (choice == "auto" and has_cuda):
-        return Runtime("cuda", threads)
-    return Runtime("openvino" if has_openvino else "onnxruntime", threads)
+    return Runtime("cuda" if has_cuda and choice != "onnxruntime" else "onnxruntime", threads)
 
 
 def usable_cores() -> int:
