@@ -11,7 +11,7 @@ from app.engine import packs
 from app.engine.packs import Pack
 from app.engine.pipeline import Pipeline
 from app.engine.pool import InferencePool
-from app.engine.runtime import Runtime, RuntimeMissingError, choose, usable_cores
+from app.engine.runtime import usable_cores
 from app.engine.similarity import SimilarityCurve
 from app.images.folders import FolderReader
 from app.images.limits import of_settings
@@ -43,7 +43,7 @@ from app.service.savings import Savings, prices_with
 from app.service.tokens import Tokens
 from app.service.upkeep import Upkeep
 from app.service.users import Users
-from app.settings import Settings, SettingsError
+from app.settings import Settings
 from app.store import collections as collection_store
 from app.store import migrate, service_secrets
 from app.store.database import Database
@@ -78,7 +78,6 @@ class Resources:
     settings: Settings
     metrics: Metrics
     pack: Pack
-    runtime: str
     pool: InferencePool
     database: Database
     readiness: Readiness
@@ -113,18 +112,6 @@ class Resources:
             )
 
 
-def runtime_of(settings: Settings) -> Runtime:
-    """What models run in, on all cores unless the settings say otherwise.
-
-    Raises:
-        SettingsError: RUNTIME names one that is not installed.
-    """
-    try:
-        return choose(settings.runtime, settings.inference_threads or usable_cores())
-    except RuntimeMissingError as error:
-        raise SettingsError(str(error)) from error
-
-
 def open_engine(settings: Settings, metrics: Metrics) -> tuple[Pipeline, InferencePool]:
     """The models of the chosen pack and the threads that run them.
 
@@ -132,10 +119,9 @@ def open_engine(settings: Settings, metrics: Metrics) -> tuple[Pipeline, Inferen
         PackNotInstalledError: the pack is not there or not whole.
     """
     pack, folder = packs.require(settings.model_pack, settings.models_path)
-    runtime = runtime_of(settings)
-    pipeline = Pipeline(pack, folder, settings.min_face_confidence, metrics, runtime)
+    pipeline = Pipeline(pack, folder, settings.min_face_confidence, metrics)
     pool = InferencePool(
-        runtime.threads,
+        settings.inference_threads or usable_cores(),
         settings.inference_queue_size,
         settings.inference_deadline_seconds,
         metrics,
@@ -229,7 +215,6 @@ async def open_resources(settings: Settings, metrics: Metrics | None = None) -> 
             settings,
             metrics,
             pipeline.pack,
-            pipeline.runtime.name,
             pool,
             database,
             Readiness(database, migrate.revisions()[:-1]),

@@ -11,7 +11,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import logs
 from app.engine.accepted import obtain
 from app.engine.packs import PackNotInstalledError
-from app.resources import runtime_of
 from app.service.savings import prices_with
 from app.settings import Settings, SettingsError, load_settings
 from app.store import migrate
@@ -32,7 +31,6 @@ def serve() -> int:
     try:
         settings = load_settings()
         prices_with(settings.rekognition_prices)
-        runtime_of(settings)
     except SettingsError as error:
         return _fail(error)
     logs.start(settings.log_level, settings.log_format)

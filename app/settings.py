@@ -107,7 +107,6 @@ class Settings(BaseSettings):
     fpir_target: float = Field(default=0.01, gt=0, lt=1)
     max_faces_per_image: int = Field(default=100, ge=1, le=1000)
     min_face_confidence: float = Field(default=0.5, ge=0.05, le=1)
-    runtime: Literal["auto", "onnxruntime", "cuda"] = "auto"
     inference_threads: int = Field(default=0, ge=0, le=256)
     inference_queue_size: int = Field(default=128, ge=64, le=10_000)
     inference_deadline_seconds: float = Field(default=10, gt=0, le=600)

@@ -49,9 +49,7 @@ class OtlpTraces:
             from opentelemetry.sdk.trace import TracerProvider
             from opentelemetry.sdk.trace.export import BatchSpanProcessor
         except ImportError:
-            raise SettingsError(
-                "OTLP_ENDPOINT needs OpenTelemetry: install the extra `otel` (requirements-otel.txt)"
-            ) from None
+            raise SettingsError("OTLP_ENDPOINT needs OpenTelemetry: install the extra `otel`") from None
         self._provider = TracerProvider(resource=Resource.create({"service.name": service_name}))
         exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=5)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))

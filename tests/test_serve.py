@@ -124,7 +124,6 @@ def test_no_permission_outside_data_dir_changes(tmp_path: Path, depth: int) -> N
         ({"DATABASE_URL": "mysql://root:secret@db/faces"}, "wrong setting: DATABASE_URL"),
         ({"INFERENCE_QUEUE_SIZE": "10"}, "wrong setting: INFERENCE_QUEUE_SIZE"),
         ({"MODEL_PACK": "buffalo_l"}, "python -m app models install buffalo_l --accept-license"),
-        ({"RUNTIME": "cuda"}, "RUNTIME=cuda needs onnxruntime-gpu"),
         ({"DATABASE_URL": "postgresql://nobody:secret@127.0.0.1:1/faces"}, "the database can't be used"),
     ],
 )  # fmt: skip

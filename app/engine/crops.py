@@ -6,8 +6,7 @@ from numpy.typing import NDArray
 
 from app.domain import Pixels
 from app.engine.detector import Detection
-from app.engine.model import Model
-from app.engine.runtime import Floats
+from app.engine.model import Floats, Model
 
 Matrix = NDArray[np.float64]
 

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.domain import Pixels
-from app.engine.model import ONNX_RUNTIME
-from app.engine.runtime import Floats, Runtime
+from app.engine.model import Floats
 from app.engine.scrfd import STRIDE, Scrfd
 from app.engine.shrink import shrunk
 
@@ -107,8 +106,8 @@ class Detector:
         min_score: the least score of a face, 0..1.
     """
 
-    def __init__(self, path: Path, min_score: float, runtime: Runtime = ONNX_RUNTIME) -> None:
-        self._model = Scrfd(path, SAME_IOU, runtime)
+    def __init__(self, path: Path, min_score: float) -> None:
+        self._model = Scrfd(path, SAME_IOU)
         self._min_score = min_score
 
     def detect(self, image: Pixels) -> list[Detection]:

@@ -7,8 +7,7 @@ import numpy as np
 
 from app.domain import Pixels, Vector
 from app.engine.crops import aligned
-from app.engine.model import ONNX_RUNTIME, RECOGNISER, Model
-from app.engine.runtime import Floats, Runtime
+from app.engine.model import RECOGNISER, Floats, Model
 
 
 class Embedding(NamedTuple):
@@ -21,8 +20,8 @@ class Embedding(NamedTuple):
 class Embedder:
     """Turns an aligned face into a unit vector (Deng et al., ArcFace, CVPR 2019)."""
 
-    def __init__(self, path: Path, vector_size: int, runtime: Runtime = ONNX_RUNTIME) -> None:
-        self._model = Model(path, RECOGNISER, runtime)
+    def __init__(self, path: Path, vector_size: int) -> None:
+        self._model = Model(path, RECOGNISER)
         self._vector_size = vector_size
 
     def embed(self, image: Pixels, landmarks: Floats) -> Embedding:

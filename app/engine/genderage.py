@@ -7,8 +7,7 @@ import numpy as np
 from app.domain import AgeRange, Gender, Pixels
 from app.engine.crops import run_upright
 from app.engine.detector import Detection
-from app.engine.model import ONNX_RUNTIME, RAW, Model
-from app.engine.runtime import Runtime
+from app.engine.model import RAW, Model
 
 # The model gives one number of years; its mean error is 7.5 on IMDB-Clean (arXiv 2511.14689).
 _AGE_REACH = 7
@@ -17,8 +16,8 @@ _AGE_REACH = 7
 class GenderAge:
     """insightface's model."""
 
-    def __init__(self, path: Path, runtime: Runtime = ONNX_RUNTIME) -> None:
-        self._model = Model(path, RAW, runtime)
+    def __init__(self, path: Path) -> None:
+        self._model = Model(path, RAW)
 
     def look(self, image: Pixels, detection: Detection) -> tuple[Gender, AgeRange]:
         """Gender as the model sees it, and a range of years around its one estimate."""

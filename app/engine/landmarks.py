@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from app.domain import Landmark, Pixels
 from app.engine.crops import run_upright
 from app.engine.detector import Detection
-from app.engine.model import ONNX_RUNTIME, RAW, Model
-from app.engine.runtime import Runtime
+from app.engine.model import RAW, Model
 
 FIVE_POINTS = ("eyeLeft", "eyeRight", "nose", "mouthLeft", "mouthRight")
 
@@ -56,8 +55,8 @@ LANDMARKS: dict[str, tuple[int, ...]] = {
 class Landmarker:
     """insightface's 106-point model."""
 
-    def __init__(self, path: Path, runtime: Runtime = ONNX_RUNTIME) -> None:
-        self._model = Model(path, RAW, runtime)
+    def __init__(self, path: Path) -> None:
+        self._model = Model(path, RAW)
 
     def points(self, image: Pixels, detection: Detection) -> NDArray[np.float32]:
         """The points of a face in pixels of the image, shape (106, 2)."""

@@ -1,15 +1,16 @@
-"""A model of one image in, over a session of the chosen runtime."""
+"""A model of one image in, over a session of ONNX Runtime."""
 
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from app.domain import Pixels
-from app.engine.runtime import Floats, Runtime
+from app.engine.runtime import open_session
 
-ONNX_RUNTIME = Runtime()
+Floats = NDArray[np.float32]
 
 
 class Scaling(NamedTuple):
@@ -32,17 +33,20 @@ class Model:
     Args:
         path: an ONNX file with one input, shape (1, 3, height, width).
         scaling: what its input is made of.
-        runtime: what it runs in.
     """
 
-    def __init__(self, path: Path, scaling: Scaling, runtime: Runtime = ONNX_RUNTIME) -> None:
-        self._session = runtime.open(path)
+    def __init__(self, path: Path, scaling: Scaling) -> None:
+        self._session = open_session(path)
         self._scaling = scaling
-        self.side = self._session.side
+        given = self._session.get_inputs()[0]
+        self._input = given.name
+        self._outputs = [output.name for output in self._session.get_outputs()]
+        self.side: int = given.shape[2] if isinstance(given.shape[2], int) else 0
         """Of the square that it sees, in pixels; 0 when it takes any."""
 
     def run(self, picture: Pixels) -> list[Floats]:
         """All outputs for a picture, shape (height, width, 3), BGR."""
         mean, deviation = self._scaling
         blob = cv2.dnn.blobFromImage(picture, 1 / deviation, mean=(mean, mean, mean), swapRB=True)
-        return self._session.run(np.asarray(blob, np.float32))
+        found: list[Floats] = self._session.run(self._outputs, {self._input: blob})
+        return found

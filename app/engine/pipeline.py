@@ -10,11 +10,9 @@ from app.engine.detector import FINE_SIDE, Detection, Detector
 from app.engine.embedder import Embedder
 from app.engine.genderage import GenderAge
 from app.engine.landmarks import Landmarker
-from app.engine.model import ONNX_RUNTIME
 from app.engine.packs import GENDER_AGE, POINTS_106, Pack
 from app.engine.pose import pose_of_106, pose_of_five, with_profiles
 from app.engine.quality import reasons_against
-from app.engine.runtime import Runtime
 from app.engine.second_tries import SecondTries
 from app.engine.views import View, Views
 from app.metrics import Metrics
@@ -23,20 +21,12 @@ from app.metrics import Metrics
 class Pipeline:
     """The models of one pack. Safe to call from several threads."""
 
-    def __init__(
-        self,
-        pack: Pack,
-        folder: Path,
-        min_confidence: float,
-        metrics: Metrics,
-        runtime: Runtime = ONNX_RUNTIME,
-    ) -> None:
+    def __init__(self, pack: Pack, folder: Path, min_confidence: float, metrics: Metrics) -> None:
         self.pack = pack
-        self.runtime = runtime
-        self.detector = SecondTries(Detector(folder / pack.detector.name, min_confidence, runtime))
-        self._embedder = Embedder(folder / pack.recogniser.name, pack.vector_size, runtime)
-        self._landmarker = Landmarker(folder / POINTS_106.name, runtime)
-        self._gender_age = GenderAge(folder / GENDER_AGE.name, runtime) if GENDER_AGE in pack.others else None
+        self.detector = SecondTries(Detector(folder / pack.detector.name, min_confidence))
+        self._embedder = Embedder(folder / pack.recogniser.name, pack.vector_size)
+        self._landmarker = Landmarker(folder / POINTS_106.name)
+        self._gender_age = GenderAge(folder / GENDER_AGE.name) if GENDER_AGE in pack.others else None
         self._metrics = metrics
 
     def analyse(self, picture: Picture, look: Look) -> tuple[Face, ...]:

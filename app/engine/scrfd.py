@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.domain import Pixels
-from app.engine.model import DETECTOR, ONNX_RUNTIME, Model
-from app.engine.runtime import Floats, Runtime
+from app.engine.model import DETECTOR, Floats, Model
 
 STRIDE = 32
 """Both sides of a picture must be a multiple of it, in pixels."""
@@ -32,8 +31,8 @@ class Found(NamedTuple):
 class Scrfd:
     """The network with five points, in any of its sizes."""
 
-    def __init__(self, path: Path, same_iou: float, runtime: Runtime = ONNX_RUNTIME) -> None:
-        self._model = Model(path, DETECTOR, runtime)
+    def __init__(self, path: Path, same_iou: float) -> None:
+        self._model = Model(path, DETECTOR)
         self._same_iou = same_iou
 
     def look(self, picture: Pixels, min_score: float) -> Found:

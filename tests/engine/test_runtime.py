@@ -10,7 +10,7 @@ import pytest
 from app.engine import packs
 from app.engine.detector import Detector
 from app.engine.embedder import Embedder
-from app.engine.runtime import Runtime, RuntimeMissingError, choose, open_session, providers
+from app.engine.runtime import open_session, providers
 from app.images.decode import decode
 from app.measure.engine import LIMITS
 from tests import photos
@@ -33,19 +33,9 @@ def test_a_session_opens_with_what_is_here() -> None:
     assert session.get_providers()[-1] == "CPUExecutionProvider"
 
 
-def test_auto_takes_a_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    assert choose("auto", 2) == choose("onnxruntime", 2) == Runtime("onnxruntime", 2)
-    with pytest.raises(RuntimeMissingError, match="onnxruntime-gpu"):
-        choose("cuda", 2)
-    offered = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
-    assert choose("auto", 2).name == choose("cuda", 2).name == "cuda"
-
-
 def test_many_threads_may_share_a_model() -> None:
     pack, folder = packs.require("mobile", Path("unused"))
-    embedder = Embedder(folder / pack.recogniser.name, pack.vector_size, choose("auto", 2))
+    embedder = Embedder(folder / pack.recogniser.name, pack.vector_size)
     image = decode(photos.group(), LIMITS)
     faces = Detector(folder / pack.detector.name, 0.5).detect(image)
     alone = [embedder.embed(image, face.points).vector for face in faces]
