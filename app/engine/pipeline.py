@@ -1,5 +1,6 @@
 """A picture in, faces out: decode, detect, measure, embed. Runs in a thread of the inference pool."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,12 +44,15 @@ class Pipeline:
             self._metrics.second_tries.labels(by).inc()
         detections.sort(key=lambda detection: detection.area, reverse=True)
         detections = detections[: look.max_faces]
-        with self._metrics.stage("decode"):
-            views = Views(picture, image, seen, detections[:1] if look.embed is Embed.LARGEST else detections)
+        views = Views(picture, image, seen)
+        if look.embed is not Embed.LARGEST:
+            self._refine(views, detections)
         enlarged = picture.size[0] / image.shape[1]
         found = []
         wanted = look.embed is not Embed.NONE
         for detection in detections:
+            if wanted and look.embed is Embed.LARGEST:
+                self._refine(views, [detection])
             view = views.of(detection)
             face = self._judged(view, look, enlarged * detection.shorter_side)
             if wanted and not face.reasons:
@@ -58,6 +62,11 @@ class Pipeline:
                 self._metrics.faces_refused.labels(reason).inc()
             found.append(face)
         return tuple(found)
+
+    def _refine(self, views: Views, wanted: Sequence[Detection]) -> None:
+        if views.are_too_coarse_for(wanted):
+            with self._metrics.stage("decode"):
+                views.refine(wanted)
 
     def _judged(self, view: View, look: Look, side_px: float) -> Face:
         """A face with the details asked for, as `seen` shows them, and the reasons against it."""

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
+
 from app.domain import Picture, Pixels
 from app.engine.detector import Detection
 
@@ -28,29 +30,37 @@ class Views:
         picture: what may be decoded once more.
         image: the picture as it was searched.
         seen: the same, or brighter.
-        small: the faces that will be cut out; the smallest decides how fine the second look is.
     """
 
-    def __init__(self, picture: Picture, image: Pixels, seen: Pixels, wanted: Sequence[Detection]) -> None:
+    def __init__(self, picture: Picture, image: Pixels, seen: Pixels) -> None:
+        self._picture = picture
         self._image, self._seen = image, seen
-        self._finer: Pixels | None = None
-        least = min((detection.longer_side for detection in wanted), default=ENOUGH_PX)
+        self._finer = image
         # What was brightened was blurred, too: a finer decode shows no more.
-        if seen is image and 0 < least < ENOUGH_PX:
-            finer = picture.pixels(round(max(image.shape[:2]) * ENOUGH_PX / least))
-            if finer.shape[0] > image.shape[0]:
-                self._finer = finer
+        self._may_be_finer = seen is image and picture.size[0] > image.shape[1]
+
+    def are_too_coarse_for(self, wanted: Sequence[Detection]) -> bool:
+        """Whether a finer decode would show more of some face."""
+        return self._may_be_finer and self._least_px(wanted) < ENOUGH_PX
+
+    def refine(self, wanted: Sequence[Detection]) -> None:
+        """Decode the picture as fine as the smallest of some faces needs."""
+        side = max(self._finer.shape[:2]) * ENOUGH_PX / max(self._least_px(wanted), 1)
+        self._finer = self._picture.pixels(round(side))
+        self._may_be_finer = self._picture.size[0] > self._finer.shape[1]
 
     def of(self, detection: Detection) -> View:
         """What to cut a face from, and where it lies there."""
-        if self._finer is None or detection.longer_side >= ENOUGH_PX:
+        if self._finer is self._image or detection.longer_side >= ENOUGH_PX:
             return View(self._image, self._seen, detection)
         across = self._finer.shape[1] / self._image.shape[1]
         down = self._finer.shape[0] / self._image.shape[0]
         left, top, right, bottom = detection.corners
-        points = detection.points.copy()
-        points[:, 0] *= across
-        points[:, 1] *= down
         corners = (left * across, top * down, right * across, bottom * down)
-        moved = replace(detection, corners=corners, points=points)
-        return View(self._finer, self._finer, moved)
+        points = detection.points * np.array([across, down], np.float32)
+        return View(self._finer, self._finer, replace(detection, corners=corners, points=points))
+
+    def _least_px(self, wanted: Sequence[Detection]) -> float:
+        """The smallest face as the finest decode shows it; large when there is none."""
+        finer_by = self._finer.shape[1] / self._image.shape[1]
+        return min((finer_by * detection.longer_side for detection in wanted), default=ENOUGH_PX)

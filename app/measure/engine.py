@@ -28,7 +28,8 @@ class LocalEngine:
     def __init__(self, settings: Settings) -> None:
         # Nobody waits here: some items take longer than a client would.
         patient = settings.model_copy(update={"inference_deadline_seconds": 600.0})
-        self.pipeline, self._pool = open_engine(patient, Metrics())
+        self.metrics = Metrics()
+        self.pipeline, self._pool = open_engine(patient, self.metrics)
         self.threads = self._pool.threads
 
     def analyse_all(self, paths: Sequence[Path], embed: Embed) -> list[tuple[Face, ...]]:

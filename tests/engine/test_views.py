@@ -95,3 +95,33 @@ def test_no_picture_is_decoded_smaller_than_asked_for() -> None:
     for side in (100, 326, 650, 651, 1300, 1301, 2600, 9000):
         assert max(picture.pixels(side).shape[:2]) >= min(side, 2600)
     assert max(EncodedPicture(photos.astronaut(), LIMITS).pixels(100).shape[:2]) == 512
+
+
+def test_a_search_looks_closer_at_the_largest_face_alone(engine: LocalEngine) -> None:
+    """People behind whoever holds the camera cost no second decode."""
+    portrait = photos.opened(photos.astronaut()).resize((2600, 2600), Image.Resampling.LANCZOS)
+    crowd = Image.new("RGB", (5120, 3413), (90, 110, 90))
+    crowd.paste(portrait, (0, 0))
+    crowd.paste(photos.opened(enlarged(1500)), (2650, 1200))
+    file = io.BytesIO()
+    crowd.save(file, "JPEG", quality=92)
+    searched, indexed = Watched(file.getvalue()), Watched(file.getvalue())
+    found = engine.pipeline.analyse(searched, Look(Embed.LARGEST, 100))
+    assert len(found) == len(engine.pipeline.analyse(indexed, LOOK)) == 7
+    assert found[0].embedding is not None
+    assert searched.sides == [1280]
+    assert max(indexed.sides) > 1280
+
+
+def test_every_decode_is_measured_once(engine: LocalEngine) -> None:
+    def decodes() -> float:
+        return sum(
+            sample.value
+            for metric in engine.metrics.registry.collect()
+            for sample in metric.samples
+            if sample.name == "face_stage_seconds_count" and sample.labels == {"stage": "decode"}
+        )
+
+    before = decodes()
+    engine.pipeline.analyse(EncodedPicture(photos.astronaut(), LIMITS), LOOK)
+    assert decodes() == before + 1
