@@ -7,6 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
+from app.api.notes import note
 from app.errors import (
     InvalidParameterException,
     ServiceError,
@@ -48,7 +49,7 @@ def _json(problem: Problem, headers: dict[str, str] | None = None) -> JSONRespon
 
 def _service_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ServiceError)
-    request.scope.setdefault("state", {})["code"] = error.code  # for its log line
+    note(request.scope, code=error.code)
     return response(error)
 
 

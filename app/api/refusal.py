@@ -6,7 +6,7 @@ from starlette.types import Scope
 
 from app.api import problems
 from app.api.aws import errors
-from app.api.request_log import note
+from app.api.notes import note
 from app.errors import ServiceError
 
 
@@ -14,5 +14,6 @@ def of(scope: Scope, error: ServiceError) -> Response:
     """The answer to a request that no handler sees."""
     note(scope, code=error.code)
     if "x-amz-target" in Headers(scope=scope):
+        note(scope, operation="unknown")  # counts at this door
         return errors.response(error)
     return problems.response(error)

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import logs
 from app.api import problems
+from app.api.notes import note
 from app.errors import InternalServerError
 from app.metrics import Metrics
 from app.tracing import Tracer
@@ -84,8 +85,3 @@ class RequestLog:
             "code": code,
             "milliseconds": round(1000 * seconds, 1),
         }
-
-
-def note(scope: Scope, **facts: str) -> None:
-    """Tell the line of a request more: the operation of the Rekognition door, the code of an error."""
-    scope.setdefault("state", {}).update(facts)

@@ -12,7 +12,7 @@ from app.api.aws import errors
 from app.api.aws.operations import OPERATIONS, Call
 from app.api.aws.requests import Request as Shape
 from app.api.aws.validation import refusal_of
-from app.api.request_log import note
+from app.api.notes import note
 from app.errors import (
     InternalServerError,
     ServiceError,
