@@ -5,7 +5,10 @@ from pathlib import Path
 
 import onnxruntime
 
+from app.engine import graphs
+
 _CUDA = "CUDAExecutionProvider"
+_CPU_ALONE = ["CPUExecutionProvider"]
 
 
 def usable_cores() -> int:
@@ -19,9 +22,9 @@ def providers() -> list[str | tuple[str, dict[str, str]]]:
     A build for GPUs on a machine without one says so in its log and goes on with the CPU.
     """
     if _CUDA not in onnxruntime.get_available_providers():
-        return ["CPUExecutionProvider"]
+        return [*_CPU_ALONE]
     # TF32 would drop digits, and a collection's vectors may come from a GPU and from a CPU.
-    return [(_CUDA, {"use_tf32": "0"}), "CPUExecutionProvider"]
+    return [(_CUDA, {"use_tf32": "0"}), *_CPU_ALONE]
 
 
 def open_session(path: Path) -> onnxruntime.InferenceSession:
@@ -36,4 +39,6 @@ def open_session(path: Path) -> onnxruntime.InferenceSession:
     options.log_severity_level = 3
     # The arena would keep the largest image's buffers for every thread, for ever.
     options.enable_cpu_mem_arena = False
-    return onnxruntime.InferenceSession(path, options, providers=providers())
+    chosen = providers()
+    model = graphs.for_cpu(path) if chosen == _CPU_ALONE else path
+    return onnxruntime.InferenceSession(model, options, providers=chosen)

@@ -1,0 +1,80 @@
+"""Rewritten networks compute what the published ones do."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from app.engine import graphs, packs
+
+Floats = NDArray[np.float32]
+RNG = np.random.default_rng(11)
+
+
+def outputs(model: bytes | Path, blob: Floats) -> list[Floats]:
+    given = str(model) if isinstance(model, Path) else model
+    session = onnxruntime.InferenceSession(given, providers=["CPUExecutionProvider"])
+    found: list[Floats] = session.run(None, {session.get_inputs()[0].name: blob})
+    return found
+
+
+def network(path: Path, nodes: list[onnx.NodeProto], constants: dict[str, Floats], channels: int) -> Path:
+    """A file with a network from `x` to `y`; it lists its constants among its inputs, as older ones do."""
+    tensors = [numpy_helper.from_array(values.astype(np.float32), name) for name, values in constants.items()]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, channels, 9, 7])]
+    inputs += [helper.make_tensor_value_info(t.name, TensorProto.FLOAT, list(t.dims)) for t in tensors]
+    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph(nodes, "network", inputs, [result], tensors)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
+def kinds(model: bytes) -> list[str]:
+    return [node.op_type for node in onnx.load_from_string(model).graph.node]
+
+
+@pytest.mark.parametrize("slopes", [[0.25, 0.0, -0.5], [1.0, 0.9, 0.1], [0.3, 1.7, -2.0]])
+def test_a_prelu_becomes_convolutions(tmp_path: Path, slopes: list[float]) -> None:
+    steepness = np.array(slopes, np.float32).reshape(3, 1, 1)
+    path = network(tmp_path / "n.onnx", [helper.make_node("PRelu", ["x", "s"], ["y"])], {"s": steepness}, 3)
+    rewritten = graphs.for_cpu(path)
+    assert "PRelu" not in kinds(rewritten)
+    blob = RNG.normal(size=(1, 3, 9, 7)).astype(np.float32)
+    expected = np.where(blob > 0, blob, blob * steepness)
+    np.testing.assert_allclose(outputs(rewritten, blob)[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1,), (9, 7)])
+def test_a_prelu_of_another_kind_stays(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    slopes = RNG.uniform(0, 1, shape).astype(np.float32)
+    path = network(tmp_path / "n.onnx", [helper.make_node("PRelu", ["x", "s"], ["y"])], {"s": slopes}, 3)
+    blob = RNG.normal(size=(1, 3, 9, 7)).astype(np.float32)
+    np.testing.assert_allclose(outputs(graphs.for_cpu(path), blob)[0], outputs(path, blob)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(("channels", "narrow"), [(32, 2), (32, 8), (48, 4), (32, 1), (24, 2), (48, 3)])
+def test_groups_are_widened_or_left(tmp_path: Path, channels: int, narrow: int) -> None:
+    kernel = RNG.normal(size=(channels, narrow, 3, 3)).astype(np.float32)
+    node = helper.make_node(
+        "Conv", ["x", "w"], ["y"], group=channels // narrow, kernel_shape=[3, 3], pads=[1, 1, 1, 1]
+    )
+    path = network(tmp_path / "n.onnx", [node], {"w": kernel}, channels)
+    rewritten = graphs.for_cpu(path)
+    widened = numpy_helper.to_array(onnx.load_from_string(rewritten).graph.initializer[0]).shape[1] == 16
+    assert widened == (channels % 16 == 0 and 16 % narrow == 0 and narrow > 1)
+    blob = RNG.normal(size=(1, channels, 9, 7)).astype(np.float32)
+    np.testing.assert_allclose(outputs(rewritten, blob)[0], outputs(path, blob)[0], atol=1e-4)
+
+
+def test_the_shipped_networks_say_the_same() -> None:
+    pack, folder = packs.require("mobile", Path("unused"))
+    for file, side in ((pack.recogniser, 112), (pack.detector, 192), (packs.POINTS_106, 192)):
+        blob = RNG.normal(size=(1, 3, side, side)).astype(np.float32)
+        rewritten = graphs.for_cpu(folder / file.name)
+        assert "PRelu" not in kinds(rewritten)
+        for new, old in zip(outputs(rewritten, blob), outputs(folder / file.name, blob), strict=True):
+            np.testing.assert_allclose(new, old, atol=1e-4 * max(1, float(np.abs(old).max())))
