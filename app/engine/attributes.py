@@ -40,8 +40,9 @@ def quality_of(image: Pixels, box: Box) -> Quality:
     if crop.size == 0:
         return Quality(brightness=0.0, sharpness=0.0)
     luma = cv2.cvtColor(cv2.resize(crop, (112, 112), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
-    variance = float(cv2.Laplacian(luma, cv2.CV_32F).var())
-    return Quality(brightness=float(luma.mean()) / 2.55, sharpness=100 * variance / (variance + _HALF_SHARP))
+    _, spread = cv2.meanStdDev(cv2.Laplacian(luma, cv2.CV_32F))
+    variance = float(spread[0, 0]) ** 2
+    return Quality(brightness=cv2.mean(luma)[0] / 2.55, sharpness=100 * variance / (variance + _HALF_SHARP))
 
 
 def eyes_open(points: NDArray[np.float32]) -> Sign:

@@ -178,28 +178,27 @@ def _merge(passes: list[_Pass]) -> _Pass:
     every = _Pass(*(np.concatenate(fields) for fields in zip(*passes, strict=True)))
     worth = every.scores * np.minimum(1, every.sides / FULL_QUALITY_FACE)
     every = every.take(np.argsort(-worth, kind="stable"))
-    kept: list[int] = []
-    for index in range(len(every.scores)):
-        if not kept or not _same_face(every, index, np.array(kept)).any():
-            kept.append(index)
-    merged = every.take(np.array(kept, dtype=np.intp))
+    same = _same_faces(every)
+    kept = np.zeros(len(every.scores), np.bool_)
+    for index, others in enumerate(same):
+        kept[index] = not (others & kept).any()
+    merged = every.take(kept)
     return merged.take(np.argsort(-merged.scores, kind="stable"))
 
 
-def _same_face(every: _Pass, index: int, kept: NDArray[np.intp]) -> NDArray[np.bool_]:
-    box, others = every.boxes[index], every.boxes[kept]
-    size, sizes = box[2:] - box[:2], others[:, 2:] - others[:, :2]
-    shared = np.maximum(np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2]), 0).prod(
-        axis=1
-    )
-    area, areas = size.prod(), sizes.prod(axis=1)
-    overlap = shared / np.maximum(area + areas - shared, 1e-6)
-    nested = shared / np.maximum(np.minimum(area, areas), 1e-6)
-    distance = np.linalg.norm(every.points[index] - every.points[kept], axis=2).mean(axis=1)
-    side = np.maximum(size.max(), sizes.max(axis=1))
-    same: NDArray[np.bool_] = (overlap > SAME_IOU) | (
-        (nested > SAME_NESTED) & (distance < SAME_LANDMARKS * side)
-    )
+def _same_faces(every: _Pass) -> NDArray[np.bool_]:
+    """Which of n detections are of one face, shape (n, n)."""
+    starts, ends = every.boxes[:, None, :2], every.boxes[:, None, 2:]
+    shared = np.minimum(ends, every.boxes[:, 2:]) - np.maximum(starts, every.boxes[:, :2])
+    area = np.maximum(shared, 0).prod(axis=2)
+    sizes = every.boxes[:, 2:] - every.boxes[:, :2]
+    areas = sizes.prod(axis=1)
+    same: NDArray[np.bool_] = area > SAME_IOU * np.maximum(areas[:, None] + areas - area, 1e-6)
+    nested = area > SAME_NESTED * np.maximum(np.minimum(areas[:, None], areas), 1e-6)
+    one, other = np.nonzero(nested & ~same)
+    distances = np.linalg.norm(every.points[one] - every.points[other], axis=2).mean(axis=1)
+    sides = sizes.max(axis=1)
+    same[one, other] = distances < SAME_LANDMARKS * np.maximum(sides[one], sides[other])
     return same
 
 

