@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from app.domain import Caller
 from app.engine import packs
+from app.engine.cores import usable_cores
 from app.engine.packs import Pack
 from app.engine.pipeline import Pipeline
 from app.engine.pool import InferencePool
-from app.engine.runtime import usable_cores
 from app.engine.similarity import SimilarityCurve
 from app.images.folders import FolderReader
 from app.images.limits import of_settings

@@ -136,7 +136,8 @@ def test_threads_and_connections_fit_what_pods_may_take(configured: Settings) ->
     for scaler in of_kind("HorizontalPodAutoscaler"):
         workload = only("Deployment", scaler["spec"]["scaleTargetRef"]["name"])
         pods += scaler["spec"]["maxReplicas"]
-        assert container(workload)["resources"]["limits"]["cpu"] == str(configured.inference_threads)
+        assert configured.inference_threads == 0  # as many as the limit has whole cores
+        assert int(container(workload)["resources"]["limits"]["cpu"]) >= 1
     assert pods * (configured.db_pool_size + configured.db_max_overflow) < 100
 
 

@@ -1,6 +1,5 @@
-"""The one place that chooses the inference runtime and its threads."""
+"""The one place that chooses the inference runtime."""
 
-import os
 from pathlib import Path
 
 import onnxruntime
@@ -9,11 +8,6 @@ from app.engine import graphs
 
 _CUDA = "CUDAExecutionProvider"
 _CPU_ALONE = ["CPUExecutionProvider"]
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def providers() -> list[str | tuple[str, dict[str, str]]]:

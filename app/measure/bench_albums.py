@@ -17,7 +17,7 @@ import cv2
 import httpx
 
 from app.domain import Caller, Embed
-from app.engine.runtime import usable_cores
+from app.engine.cores import usable_cores
 from app.measure.engine import LocalEngine
 from app.measure.s3_server import BUCKET, S3Server, s3_server
 from app.measure.service import RunningService, running, start_worker
