@@ -21,13 +21,13 @@ class _Bounds(NamedTuple):
     strength: float
 
 
-_LOW = _Bounds(90, 16, 3, 2.5, 75, 60, 0.62)
+_LOW = _Bounds(95, 16, 3, 2.5, 75, 60, 0.62)
 # No photo of LFW shows that a turned head costs matches up to 50 degrees: the pose bounds stay far outside.
 _BOUNDS = {
     QualityLevel.AUTO: _LOW,
     QualityLevel.LOW: _LOW,
-    QualityLevel.MEDIUM: _Bounds(96.5, 20, 5, 4, 60, 45, 0.70),
-    QualityLevel.HIGH: _Bounds(98.9, 32, 8, 8, 45, 35, 0.80),
+    QualityLevel.MEDIUM: _Bounds(98.6, 20, 5, 4, 60, 45, 0.70),
+    QualityLevel.HIGH: _Bounds(99.6, 32, 8, 8, 45, 35, 0.80),
 }
 
 

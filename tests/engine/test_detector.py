@@ -120,11 +120,17 @@ def one_pass(boxes: list[list[float]], scores: list[float], sides: list[float]) 
     return detection._Pass(corners, np.array(scores, np.float32), points, np.array(sides, np.float32))
 
 
-def test_two_views_of_one_face_merge_into_the_one_seen_better() -> None:
+def test_two_views_of_one_face_merge_into_the_one_seen_better_as_sure_as_the_surest() -> None:
     coarse = one_pass([[10, 10, 40, 40], [100, 100, 140, 140]], [0.9, 0.8], [12, 60])
     fine = one_pass([[11, 10, 41, 41]], [0.7], [48])
     merged = detection._merge([coarse, fine])
-    assert merged.boxes.tolist() == [[100, 100, 140, 140], [11, 10, 41, 41]]
+    assert merged.boxes.tolist() == [[11, 10, 41, 41], [100, 100, 140, 140]]
+    np.testing.assert_allclose(merged.scores, [0.9, 0.8])
+
+
+def test_what_no_view_shows_well_is_less_sure() -> None:
+    merged = detection._merge([one_pass([[10, 10, 40, 40], [100, 100, 140, 140]], [0.8, 0.7], [20, 30])])
+    np.testing.assert_allclose(merged.scores, [0.7, 0.8 * 0.85])
 
 
 def test_a_part_of_a_face_within_its_box_is_the_same_face_but_a_head_before_another_is_not() -> None:
