@@ -21,8 +21,8 @@ _EYE_MIDDLE, _EYE_SCALE = 0.095, 0.014
 _MOUTH_MIDDLE, _MOUTH_SCALE = 0.09, 0.015
 
 
-# The share of detections of a score that touch an annotated face: a logistic fit to 13,709 detections from 0.1
-# up on 189 photos of WIDER FACE with the pack `mobile`: 91 % at 0.5, 99.3 % at 0.7, 99.9 % at 0.85.
+# The share of detections of a score that touch an annotated face: a logistic fit to 13,709 detections on 189
+# photos of WIDER FACE with the pack `mobile`: 91 % at 0.5, 99.3 % at 0.7, 99.9 % at 0.85.
 _SCORE_SLOPE, _SCORE_OFFSET = 12.97, -4.2
 
 

@@ -51,5 +51,9 @@ class Model:
         for plane, channel in zip(blob[0], (2, 1, 0), strict=True):
             # A table for each channel is four times as fast as OpenCV's blobFromImage on large pictures.
             cv2.LUT(cv2.extractChannel(picture, channel), self._scaled, dst=plane)
+        return self.infer(blob)
+
+    def infer(self, blob: Floats) -> list[Floats]:
+        """All outputs for what the network itself takes, shape (1, 3, height, width)."""
         found: list[Floats] = self._session.run(self._outputs, {self._input: blob})
         return found

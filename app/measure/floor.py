@@ -1,0 +1,58 @@
+"""What no engine of these networks can beat: decoding the photos and running the same networks, nothing else."""
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from unittest.mock import patch
+
+import cv2
+import numpy as np
+
+from app.domain import Embed
+from app.engine.model import Floats, Model
+from app.measure.engine import LocalEngine
+
+Call = tuple[Model, tuple[int, ...]]
+"""A run of a network, and the shape of what it was given."""
+
+
+def floor_seconds(photos: Sequence[Path], calls: Sequence[Sequence[Call]], threads: int) -> float:
+    """How long plain decoding and the bare networks take for all photos, spread over threads."""
+    random = np.random.default_rng(3)
+    shapes = {shape for each in calls for _, shape in each}
+    blobs = {shape: random.uniform(-1, 1, shape).astype(np.float32) for shape in shapes}
+
+    def bare(photo: Path, each: Sequence[Call]) -> None:
+        cv2.imread(str(photo))
+        for model, shape in each:
+            model.infer(blobs[shape])
+
+    with ThreadPoolExecutor(threads) as pool:
+        began = time.perf_counter()
+        list(pool.map(bare, photos, calls))
+        return time.perf_counter() - began
+
+
+def calls_of(engine: LocalEngine, photos: Sequence[Path], embed: Embed) -> list[list[Call]]:
+    """What the engine runs for each photo."""
+    found = []
+    for photo in photos:
+        with _recorded() as calls:
+            engine.analyse_all([photo], embed)
+        found.append(calls)
+    return found
+
+
+@contextmanager
+def _recorded() -> Iterator[list[Call]]:
+    calls: list[Call] = []
+    infer = Model.infer
+
+    def recording(model: Model, blob: Floats) -> list[Floats]:
+        calls.append((model, blob.shape))
+        return infer(model, blob)
+
+    with patch.object(Model, "infer", recording):
+        yield calls
