@@ -1,4 +1,4 @@
-"""What no engine of these networks can beat: decoding the photos and running the same networks, nothing else."""
+"""What no engine of the same networks can beat: decoding the photos and running them, nothing else."""
 
 import time
 from collections.abc import Iterator, Sequence
