@@ -2,37 +2,18 @@
 
 import importlib.util
 import json
-import statistics
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from app.domain import Embed
-from app.engine import packs
-from app.engine.runtime import open_session
 from app.measure.bench_albums import FEW_FACES, measure_albums, measure_queue
+from app.measure.bench_engine import engine_rows
 from app.measure.bench_http import measure_search
-from app.measure.engine import LocalEngine
-from app.measure.reference import ReferenceLoop, ReferenceRun
+from app.measure.rows import Row
 from app.settings import Settings, load_settings
 
-ROUNDS = 3
-MODEL_RUNS = 40
 PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A line of the table: a figure, its unit, and its ratio to the reference where it has one."""
-
-    what: str
-    figure: float
-    unit: str
-    ratio: float | None = None
 
 
 def bench(data: Path | None, out: Path) -> int:
@@ -43,7 +24,7 @@ def bench(data: Path | None, out: Path) -> int:
         print(f"there are no photos in {data}")
         return 1
     rows = [
-        *_engine_rows(settings, photos),
+        *engine_rows(settings, photos),
         *measure_rows(settings, photos),
         *_queue_rows(settings),
         *_album_rows(settings, photos),
@@ -76,55 +57,6 @@ def packaged_photos() -> list[Path]:
             photos = photos_in(Path(spec.submodule_search_locations[0]) / folder)
             found += [path for path in photos if names is None or path.name in names]
     return found
-
-
-def _engine_rows(settings: Settings, photos: Sequence[Path]) -> list[Row]:
-    """The engine on all cores, insightface's loop in turn with it, and the bare models."""
-    pack, folder = packs.require(settings.model_pack, settings.models_path)
-    detector, recogniser = folder / pack.detector.name, folder / pack.recogniser.name
-    engine = LocalEngine(settings)
-    reference = ReferenceLoop(detector, recogniser, engine.threads)
-    ours: list[float] = []
-    theirs: list[ReferenceRun] = []
-    faces = 0
-    try:
-        engine.analyse_all(photos[:8], Embed.ALL)
-        reference.run(photos[:8])
-        for _ in range(ROUNDS):
-            theirs.append(reference.run(photos))
-            began = time.perf_counter()
-            faces = sum(len(found) for found in engine.analyse_all(photos, Embed.ALL))
-            ours.append(time.perf_counter() - began)
-    finally:
-        reference.close()
-        engine.close()
-    rate, reference_rate = (
-        len(photos) / statistics.median(ours),
-        len(photos) / statistics.median(run.seconds for run in theirs),
-    )
-    detect_ms, embed_ms = _model_ms(detector, (640, 640)), _model_ms(recogniser, (112, 112))
-    bare = (len(photos) * detect_ms + theirs[0].faces * embed_ms) / 1000 / engine.threads
-    return [
-        Row(f"engine, {engine.threads} threads", rate, "photos/s", rate / reference_rate),
-        Row(f"insightface's loop, {engine.threads} processes (reference)", reference_rate, "photos/s", 1.0),
-        Row("reference's bare model time, spread over the cores", len(photos) / bare, "photos/s",
-            len(photos) / bare / reference_rate),
-        Row("faces found by the engine", faces, "faces", faces / max(1, theirs[0].faces)),
-        Row("faces found by insightface's loop (reference)", theirs[0].faces, "faces", 1.0),
-        Row("bare detector, 640 x 640, one thread", detect_ms, "ms"),
-        Row("bare recogniser, one face, one thread", embed_ms, "ms"),
-    ]  # fmt: skip
-
-
-def _model_ms(model: Path, size: tuple[int, int]) -> float:
-    session = open_session(model)
-    feed = {session.get_inputs()[0].name: np.random.default_rng(5).random((1, 3, *size), dtype=np.float32)}
-    times = []
-    for _ in range(MODEL_RUNS):
-        began = time.perf_counter()
-        session.run(None, feed)
-        times.append(1000 * (time.perf_counter() - began))
-    return statistics.median(times)
 
 
 def measure_rows(settings: Settings, photos: Sequence[Path]) -> list[Row]:
