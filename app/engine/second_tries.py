@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from app.domain import Pixels
 from app.engine.detector import FINE_SIDE, Detection, Detector
+from app.engine.shrink import shrunk
 
 # A second try counts from this score on: of 353 faceless parts of WIDER FACE photos none is then taken for a
 # face, and one is when they are darkened. At 0.5 every second try adds some of 521: turned 1, padded 3.
@@ -90,8 +91,8 @@ class SecondTries:
         for kind, canvas, views in _tries(small, (width, height), dark):
             detections = _best_view(self.first.detect(canvas), views)
             if detections:
-                seen = _resized(brightened(fine), width, height) if dark else image
-                return Found(detections, seen, kind)
+                seen = cv2.resize(brightened(fine), (width, height)) if dark else image
+                return Found(detections, np.asarray(seen, np.uint8), kind)
         return Found([], image)
 
     def _turned_if_surer(self, first: Found, small: Pixels) -> Found:
@@ -133,7 +134,7 @@ def _tries(small: Pixels, size: tuple[int, int], dark: bool) -> Iterator[tuple[K
 
 def _turned(small: Pixels, size: tuple[int, int]) -> tuple[Pixels, list[_View]]:
     """The picture turned by 90, 180 and 270 degrees, side by side."""
-    tile = _scaled(small, TURNED_SIDE)
+    tile = shrunk(small, TURNED_SIDE)
     copies = [np.asarray(cv2.rotate(tile, turn), np.uint8) for turn in _TURNS]
     wide = sum(copy.shape[1] for copy in copies) + 2 * GAP
     canvas = np.full((max(tile.shape[:2]), wide, 3), _GREY, np.uint8)
@@ -147,7 +148,7 @@ def _turned(small: Pixels, size: tuple[int, int]) -> tuple[Pixels, list[_View]]:
 
 def _padded(small: Pixels, size: tuple[int, int]) -> tuple[Pixels, list[_View]]:
     """The picture with grey around it: a face that leaves the frame lies within the canvas."""
-    tile = _scaled(small, PADDED_SIDE)
+    tile = shrunk(small, PADDED_SIDE)
     canvas = cv2.copyMakeBorder(tile, *(PADDING,) * 4, cv2.BORDER_CONSTANT, value=_GREY)
     return np.asarray(canvas, np.uint8), [_view(tile, size, PADDING, PADDING)]
 
@@ -203,17 +204,4 @@ def _taken_back(detection: Detection, back: NDArray[np.float64]) -> Detection:
 
 def _within(image: Pixels, side: int) -> Pixels:
     """The image, or a copy with its long side at `side` if it is larger."""
-    return image if max(image.shape[:2]) <= side else _scaled(image, side)
-
-
-def _scaled(image: Pixels, side: int) -> Pixels:
-    height, width = image.shape[:2]
-    scale = side / max(height, width)
-    return _resized(image, max(1, round(scale * width)), max(1, round(scale * height)))
-
-
-def _resized(image: Pixels, width: int, height: int) -> Pixels:
-    # Averaging a photo of 12 megapixels would take longer than a second try.
-    shrinks = 2 * max(width, height) <= max(image.shape[:2]) <= FINE_SIDE
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (width, height), interpolation=method), dtype=np.uint8)
+    return image if max(image.shape[:2]) <= side else shrunk(image, side)
