@@ -42,7 +42,7 @@ def test_recall_false_positives_and_doubles_are_counted() -> None:
     truth = np.array([[0, 0, 50, 50], [200, 200, 100, 100], [400, 400, 100, 100]], dtype=float)
     photo = AnnotatedPhoto(path=None, boxes=truth, valid=np.array([True, True, False]))  # type: ignore[arg-type]  # no file is read
     seen = np.array([[1, 1, 50, 50], [3, 3, 50, 50], [400, 400, 100, 100], [700, 700, 60, 60]], dtype=float)
-    report = detection.compare([photo], [Found(seen, 1920, 1080)])
+    report = detection.compare([photo], [Found(seen, np.ones(4), 1920, 1080)])
     shares = {(recall.from_px, recall.faces, recall.found) for recall in report.recalls}
     assert {(40, 1, 1), (80, 1, 0), (40, 2, 1)} <= shares
     assert report.false_positives == 1
