@@ -68,7 +68,7 @@ def _measured(settings: Settings, data: Data, options: Options) -> tuple[report.
         if data.scenes:
             found = replace(found, detection=_detected(engine, settings, data.scenes))
         if data.is_lfw:
-            extra |= studies.of_faces(engine, data.people, data.scenes)
+            extra |= studies.of_faces(engine, data.everybody, data.people, data.scenes)
     finally:
         engine.close()
     if data.pairs:
@@ -112,7 +112,8 @@ def _recognised(
     measured = recognition.measure(compared, counted, curve, data.groups)
     _print(data.name, measured)
     if options.fit_curve:
-        print(f"similarity curve written to {fit.write(pack, measured, data.name, data.left_out)}")
+        left_out = len(data.everybody) - len(data.people)
+        print(f"similarity curve written to {fit.write(pack, measured, data.name, left_out)}")
     found = replace(found, recognition=measured, worst=worst.worst(compared, curve, pictures=options.photos))
     return found, studies.of_gallery(gallery, measured, curve) if data.is_lfw else {}
 
@@ -190,6 +191,6 @@ def _pairs_over_http(data: Data, settings: Settings) -> report.PairsOverHttp:
     print(
         f"pairs over HTTP: accuracy {100 * accuracy.value:.2f} % "
         f"({100 * accuracy.low:.2f}-{100 * accuracy.high:.2f}), {len(data.pairs)} pairs, "
-        f"{missed} of them with a photo in which no face was found"
+        f"{missed} of them with a photo that is refused or shows no face"
     )
     return report.PairsOverHttp(len(data.pairs), missed, accuracy)

@@ -16,14 +16,15 @@ PAIRS, GROUPS, BOXES = "pairs.txt", "groups.csv", "boxes.json"
 class Data:
     """What there is to measure on; empty where a part is missing.
 
-    `folder` is where the names of `people` and `pairs` begin. `is_lfw` says that the person whom a photo is
-    named for is the one nearest its centre, and that the studies made for these photos can be repeated.
+    `folder` is where the names of `people` and `pairs` begin. `people` are the photos of `everybody` whose
+    label is not known to be wrong. `is_lfw` says that the person whom a photo is named for is the one nearest
+    its centre, and that the studies made for these photos can be repeated.
     """
 
     name: str
     folder: Path
+    everybody: list[LabelledPhoto]
     people: list[LabelledPhoto]
-    left_out: int
     pairs: list[Pair]
     groups: dict[str, str]
     scenes: list[AnnotatedPhoto]
@@ -52,8 +53,8 @@ def _read(data: Path, folder: Path, pairs: str, scenes: Path, boxes: str, *, is_
     found = Data(
         folder.name,
         folder,
+        everybody,
         people,
-        len(everybody) - len(people),
         datasets.pairs(data / pairs, folder) if (data / pairs).is_file() else [],
         datasets.groups(folder / GROUPS, known) if (folder / GROUPS).is_file() else {},
         datasets.annotated(scenes, data / boxes) if (data / boxes).is_file() else [],

@@ -40,7 +40,7 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class PairsOverHttp:
-    """Accuracy of CompareFaces on pairs, and how many of them have a photo without a face."""
+    """Accuracy of CompareFaces on pairs, and how many have a photo that is refused or shows no face."""
 
     pairs: int
     without_face: int
@@ -161,8 +161,8 @@ def _groups(found: Recognition) -> str:
 def _pairs(found: PairsOverHttp) -> str:
     return (
         f"<h2>Pairs through the service</h2><p>CompareFaces over HTTP on {found.pairs} pairs, ten folds: "
-        f"{_percent(found.accuracy)} right. {found.without_face} pairs have a photo without a face, and "
-        "count as different people.</p>"
+        f"{_percent(found.accuracy)} right. {found.without_face} pairs have a photo without a face, "
+        "or one that the service refuses, and count as different people.</p>"
     )
 
 

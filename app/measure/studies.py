@@ -28,12 +28,16 @@ def of_gallery(gallery: Gallery, found: Recognition, curve: SimilarityCurve) -> 
 
 
 def of_faces(
-    engine: LocalEngine, people: Sequence[LabelledPhoto], scenes: Sequence[AnnotatedPhoto]
+    engine: LocalEngine,
+    everybody: Sequence[LabelledPhoto],
+    people: Sequence[LabelledPhoto],
+    scenes: Sequence[AnnotatedPhoto],
 ) -> dict[str, Any]:
-    """Attributes, poor photos and, where there are scenes, selfies; printed and returned."""
+    """Attributes of everybody; poor photos and, where there are scenes, selfies of `people`, whose labels are
+    right; printed and returned."""
     least_cosine = SimilarityCurve.of(engine.pipeline.pack).cosine(80)
     return {
-        "attributes": _attributes(engine, people),
+        "attributes": _attributes(engine, everybody),
         "quality_filter": _quality_filter(engine, people, least_cosine),
         "selfies": _selfies(engine, people, scenes, least_cosine) if scenes else None,
     }

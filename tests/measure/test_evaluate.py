@@ -175,12 +175,14 @@ def test_pairs_go_through_the_service(folder: Path, tmp_path: Path) -> None:
         f"{name}/{one}.jpg\t{name}/{other}.jpg\t1" for name in names for one, other in combinations("012", 2)
     ]
     lines += [f"{one}/0.jpg\t{other}/0.jpg\t0" for one, other in combinations(names, 2)]
-    (own / "pairs.txt").write_text("\n".join([*lines, "Ann/0.jpg\tAnn/sky.jpg\t0"]))
+    (own / "pairs.txt").write_text(
+        "\n".join([*lines, "Ann/0.jpg\tAnn/sky.jpg\t0", "Ann/0.jpg\tAnn/broken.jpg\t0"])
+    )
     assert evaluate(own, tmp_path / "found.json", NO_PHOTOS) == 0
     found = json.loads((tmp_path / "found.json").read_text())["pairs_over_http"]
-    assert (found["pairs"], found["without_face"]) == (26, 1)
+    assert (found["pairs"], found["without_face"]) == (27, 2)
     assert found["accuracy"]["value"] > 0.9
-    assert "on 26 pairs" in (tmp_path / "found.html").read_text()
+    assert "on 27 pairs" in (tmp_path / "found.html").read_text()
 
 
 def _no_folder(folder: Path) -> Path:
