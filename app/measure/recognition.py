@@ -58,7 +58,7 @@ class Promise:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Pairs within one group only, which are harder than those of all people."""
+    """Pairs within one group only, which are usually harder than those of all people."""
 
     name: str
     photos: int
@@ -225,12 +225,13 @@ def _warnings(compared: Compared, counted: Counted, promises: Sequence[Promise])
             f"{total} pairs of different people are too few for a false-match rate of {few[0]:g} and below: "
             f"that takes {ENOUGH_FALSE_MATCHES / few[0]:.0f}."
         )
-    said += [
-        f"At Similarity {at.similarity:g} only {at.measured.false_matches} of {total} pairs match falsely: "
-        "whether the promised rate holds cannot be told from so few."
-        for at in promises
-        if at.measured.false_matches < ENOUGH_FALSE_MATCHES
-    ]
+    untold = [at for at in promises if at.measured.false_matches < ENOUGH_FALSE_MATCHES]
+    if untold:
+        matches = ", ".join(f"{at.measured.false_matches} at Similarity {at.similarity:g}" for at in untold)
+        said.append(
+            f"So few of {total} pairs match falsely ({matches}) that they cannot show whether the "
+            "promised rates hold."
+        )
     if counted.people < FEW_PEOPLE:
         said.append(f"{counted.people} people are few: the intervals are wide and may still be too narrow.")
     copies = int((compared.tail.cosines >= SAME_PHOTO).sum())

@@ -153,7 +153,7 @@ def _groups(found: Recognition) -> str:
         rows += [counts + _promise(at) for at in group.promises]
     head = ("group", "people", "photos", "pairs: different + same people", *_PROMISE_HEAD)
     return (
-        "<h3>By group</h3><p>Within a group people are compared with each other only, which is harder than "
+        "<h3>By group</h3><p>Within a group people are compared with each other only, usually harder than "
         f"all people together. {found.people_without_group} people have no group.</p>" + table(head, rows)
     )
 

@@ -134,6 +134,7 @@ def test_too_few_pairs_are_warned_of_and_have_no_rates(measured: Measured) -> No
     assert recognition["operating_points"] == []
     said = " ".join(recognition["warnings"])
     assert "135 pairs of different people are too few for a false-match rate of 0.01 and below" in said
+    assert "(0 at Similarity 80, 0 at Similarity 90, 0 at Similarity 99)" in said
     assert "6 people are few" in said
     for warning in recognition["warnings"]:
         assert warning in measured.page
@@ -155,7 +156,14 @@ def test_the_page_with_faces_says_that_it_is_not_for_sharing(measured: Measured)
 def test_charts_have_a_line_for_each_series(measured: Measured) -> None:
     charts = re.findall(r"<svg.*?</svg>", measured.page, re.DOTALL)
     assert [chart.count("<polyline") for chart in charts] == [1, 2]
-    assert "nan" not in "".join(charts)
+    for chart in charts:
+        points = [
+            point.split(",") for line in re.findall(r'points="([^"]+)"', chart) for point in line.split()
+        ]
+        across = [x for x, _ in points] + re.findall(r' x[12]?="([^"]+)"', chart)
+        down = [y for _, y in points] + re.findall(r' y[12]?="([^"]+)"', chart)
+        assert all(0 <= float(x) <= 620 for x in across)
+        assert all(0 <= float(y) <= 330 for y in down)
 
 
 def test_without_photos_the_page_has_no_image_data(folder: Path, tmp_path: Path) -> None:
