@@ -75,7 +75,7 @@ def contenders(
 
 def _looks(model: Path, min_score: float) -> dict[str, Look]:
     ours = Detector(model, min_score)
-    # With a low score every picture has faces, and would never be looked at a second time.
+    # With a low score fewer pictures are in doubt: second looks then find less than they do in the service.
     return {
         "the engine": _of(ours.detect),
         "the engine with second looks": _of(lambda picture: SecondTries(ours).detect(picture).detections),
