@@ -53,7 +53,7 @@ soak: $(VENV)/dev.stamp ## the long runs: load, memory
 bench: $(VENV)/dev.stamp ## speed and memory: a table, and build/bench.json (DATA=folder of photos)
 	$(BIN)/python -m app bench $(if $(DATA),--data $(DATA))
 
-evaluate: $(VENV)/dev.stamp ## accuracy on labelled faces: DATA=folder with lfw-dev and wider-dev
+evaluate: $(VENV)/dev.stamp ## accuracy on your photos: DATA=folder with a folder of photos for each person
 	$(BIN)/python -m app evaluate --data "$(DATA)"
 
 # One universal resolution for all Pythons and platforms; opencv-python is overridden away in pyproject.toml.

@@ -77,9 +77,14 @@ def main() -> int:
     bench.add_argument("--out", type=Path, default=Path("build/bench.json"))
 
     evaluate = commands.add_parser("evaluate", help="measure accuracy on labelled faces")
-    evaluate.add_argument("--data", type=Path, required=True, help="a folder with lfw-dev and wider-dev")
-    evaluate.add_argument("--out", type=Path, default=Path("build/evaluate.json"))
+    evaluate.add_argument(
+        "--data", type=Path, required=True, help="a folder with a folder of photos for each person"
+    )
+    evaluate.add_argument(
+        "--out", type=Path, default=Path("build/evaluate.json"), help="a page, .html, is written beside it"
+    )
     evaluate.add_argument("--fit", action="store_true", help="fit the Similarity curve and write it")
+    evaluate.add_argument("--no-photos", action="store_true", help="no faces in the page")
 
     arguments = parser.parse_args()
     # Imported when chosen: `models list` should not load an inference runtime.
@@ -115,9 +120,11 @@ def main() -> int:
         from app.measure.bench import bench as run_bench
 
         return run_bench(arguments.data, arguments.out)
+    from app.measure.evaluate import Options
     from app.measure.evaluate import evaluate as run_evaluation
 
-    return run_evaluation(arguments.data, arguments.out, fit_curve=arguments.fit)
+    options = Options(fit_curve=arguments.fit, photos=not arguments.no_photos)
+    return run_evaluation(arguments.data, arguments.out, options)
 
 
 if __name__ == "__main__":

@@ -255,12 +255,16 @@ class WholePicture:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What to find out about an image: about its `max_faces` largest faces, and which are good enough."""
+    """What to find out about an image: about its `max_faces` largest faces, and which are good enough.
+
+    `mirror`: embed each face with its mirror image, which costs as much again and finds a little more.
+    """
 
     embed: Embed
     max_faces: int
     quality: QualityLevel = QualityLevel.NONE
     detail: Detail = Detail.BOX
+    mirror: bool = False
 
 
 class ImageFormat(StrEnum):

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from app.domain import Pixels, Vector
@@ -24,15 +25,22 @@ class Embedder:
         self._model = Model(path, RECOGNISER)
         self._vector_size = vector_size
 
-    def embed(self, image: Pixels, landmarks: Floats) -> Embedding:
+    def embed(self, image: Pixels, landmarks: Floats, *, mirror: bool = False) -> Embedding:
         """The embedding of one face.
 
         Args:
             image: the whole upright image.
             landmarks: shape (5, 2), pixels: eyes, nose, corners of the mouth.
+            mirror: the vector is that of the face and its mirror image together (docs/adr/0020).
         Returns:
-            A unit vector, float32, shape (vector_size,), and the length that the network gave it.
+            A unit vector, float32, shape (vector_size,), and the length that the network gave the face's own.
         """
-        raw = self._model.run(aligned(image, landmarks, self._model.side))[0].reshape(self._vector_size)
+        crop = aligned(image, landmarks, self._model.side)
+        raw = self._raw(crop)
         length = float(np.linalg.norm(raw))
-        return Embedding(raw / length, length)
+        if mirror:
+            raw = raw + self._raw(np.asarray(cv2.flip(crop, 1), np.uint8))
+        return Embedding(raw / np.linalg.norm(raw), length)
+
+    def _raw(self, crop: Pixels) -> Floats:
+        return self._model.run(crop)[0].reshape(self._vector_size)

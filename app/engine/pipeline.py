@@ -56,7 +56,7 @@ class Pipeline:
             view = views.of(detection)
             face = self._judged(view, look, enlarged * detection.shorter_side)
             if wanted and not face.reasons:
-                face = self._embedded(view, face, look.quality)
+                face = self._embedded(view, face, look)
                 wanted = look.embed is Embed.ALL or face.embedding is None
             for reason in face.reasons:
                 self._metrics.faces_refused.labels(reason).inc()
@@ -92,13 +92,13 @@ class Pipeline:
             details = replace(details, gender=gender, age=age)
         return details
 
-    def _embedded(self, view: View, face: Face, quality: QualityLevel) -> Face:
+    def _embedded(self, view: View, face: Face, look: Look) -> Face:
         """A face with its embedding, unless that shows that the face is too poor."""
         with self._metrics.stage("embed"):
-            vector, length = self._embedder.embed(view.seen, view.detection.points)
+            vector, length = self._embedder.embed(view.seen, view.detection.points, mirror=look.mirror)
         usual = self.pack.usual_vector_length
         face = replace(face, strength=None if usual is None else length / usual)
-        reasons = reasons_against(face, quality)
+        reasons = reasons_against(face, look.quality)
         return replace(face, reasons=reasons, embedding=None if reasons else vector)
 
 

@@ -1,7 +1,7 @@
 """Detection recall by face size on annotated photos."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,9 @@ from app.measure.datasets import AnnotatedPhoto
 
 # Sizes are those the face would have in a photo of 1920 px on its long side.
 REFERENCE_SIDE = 1920
-SIZES = ((20, 40), (40, 60), (60, 80), (80, 100_000), (40, 100_000))
+_ANY = 100_000
+SIZES = ((20, 40), (40, 60), (60, 80), (80, _ANY), (40, _ANY))
+SIZES_FROM = ((20, _ANY), (40, _ANY), (80, _ANY))
 MATCH_IOU = 0.5
 # A detection that touches no annotated face, counted or not, is a false positive.
 FALSE_IOU = 0.3
@@ -20,9 +22,13 @@ Boxes = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a detector found in one photo of `width` x `height`: boxes (n, 4), x, y, width, height."""
+    """What a detector found in one photo of `width` x `height`: boxes (n, 4), x, y, width, height.
+
+    `scores` (n,) rank the boxes; the best first need not come first.
+    """
 
     boxes: Boxes
+    scores: NDArray[np.float64]
     width: int
     height: int
 
@@ -48,7 +54,43 @@ class DetectionReport:
     doubles: int
 
 
-def compare(photos: Sequence[AnnotatedPhoto], found: Sequence[Found]) -> DetectionReport:
+@dataclass(frozen=True, slots=True)
+class RecallAtFalsePositives:
+    """Recall when all photos together may show `allowed` false positives.
+
+    `above` is the score that a detection must exceed for that, 0 where all of them count.
+    """
+
+    allowed: int
+    above: float
+    recalls: tuple[Recall, ...]
+
+
+def at_false_positives(
+    photos: Sequence[AnnotatedPhoto], found: Sequence[Found], allowed: Sequence[int]
+) -> list[RecallAtFalsePositives]:
+    """Recall of faces from a size on, by the number of false positives that is allowed in all."""
+    false = [
+        seen.scores[_touch_nothing(iou(photo.boxes, seen.boxes))]
+        for photo, seen in zip(photos, found, strict=True)
+    ]
+    worst = -np.sort(-np.concatenate(false))
+    points = []
+    for count in allowed:
+        above = float(worst[count]) if count < len(worst) else 0.0
+        kept = [
+            replace(seen, boxes=seen.boxes[seen.scores > above], scores=seen.scores[seen.scores > above])
+            for seen in found
+        ]
+        points.append(RecallAtFalsePositives(count, above, compare(photos, kept, SIZES_FROM).recalls))
+    return points
+
+
+def compare(
+    photos: Sequence[AnnotatedPhoto],
+    found: Sequence[Found],
+    ranges: Sequence[tuple[int, int]] = SIZES,
+) -> DetectionReport:
     """Recall by size, false positives, and faces that were returned twice."""
     sizes: list[Boxes] = []
     hits: list[NDArray[np.bool_]] = []
@@ -59,13 +101,13 @@ def compare(photos: Sequence[AnnotatedPhoto], found: Sequence[Found]) -> Detecti
         reach = REFERENCE_SIDE / max(seen.width, seen.height)
         sizes.append((np.sqrt(photo.boxes[:, 2] * photo.boxes[:, 3]) * reach)[photo.valid])
         hits.append((claimed >= 0)[photo.valid])
-        false_positives += int((overlaps.max(axis=0, initial=0) < FALSE_IOU).sum())
+        false_positives += int(_touch_nothing(overlaps).sum())
         spare = np.setdiff1d(np.arange(len(seen.boxes)), claimed)
         taken = claimed[claimed >= 0]
         doubles += int((iou(seen.boxes[taken], seen.boxes[spare]).max(axis=0, initial=0) >= MATCH_IOU).sum())
     size, hit = np.concatenate(sizes), np.concatenate(hits)
     recalls = []
-    for low, high in SIZES:
+    for low, high in ranges:
         within = (size >= low) & (size < high)
         recalls.append(Recall(low, high, int(within.sum()), int(hit[within].sum())))
     return DetectionReport(tuple(recalls), false_positives, doubles)
@@ -78,6 +120,11 @@ def iou(some: Boxes, others: Boxes) -> NDArray[np.float64]:
     shared = np.maximum(high - low, 0).prod(axis=2)
     total = (some[:, 2] * some[:, 3])[:, None] + (others[:, 2] * others[:, 3])[None, :] - shared
     return np.asarray(shared / np.maximum(total, 1e-9), dtype=np.float64)
+
+
+def _touch_nothing(overlaps: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which detections touch no annotated face."""
+    return np.asarray(overlaps.max(axis=0, initial=0) < FALSE_IOU)
 
 
 def _assign(overlaps: NDArray[np.float64]) -> NDArray[np.intp]:

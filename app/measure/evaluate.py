@@ -1,253 +1,196 @@
-"""`python -m app evaluate`: accuracy on labelled faces, through the engine and through HTTP."""
+"""`python -m app evaluate`: accuracy on labelled faces, one's own or published, as JSON and as a page."""
 
 import json
+import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import onnxruntime
 
-from app.domain import Box, Embed, Face
+from app import __version__
+from app.domain import Embed, Face
+from app.engine.packs import Pack, PackNotInstalledError, folder_of
 from app.engine.similarity import SimilarityCurve
-from app.measure import (
-    attributes,
-    datasets,
-    degraded,
-    detection,
-    fit,
-    open_set,
-    pairs_http,
-    selfies,
-    users,
-    verification,
-)
-from app.measure.datasets import AnnotatedPhoto, LabelledPhoto
-from app.measure.engine import LocalEngine, central
+from app.errors import ServiceError
+from app.images.decode import EncodedPicture
+from app.measure import detection, fit, layout, pairs_http, recognition, report, studies, verification, worst
+from app.measure.against_insightface import contenders
+from app.measure.datasets import AnnotatedPhoto, DatasetError
+from app.measure.engine import LIMITS, LocalEngine, central
+from app.measure.layout import Data
+from app.measure.recognition import Recognition
 from app.measure.service import running
-from app.settings import Settings, load_settings
+from app.measure.worst import Worst
+from app.settings import Settings, SettingsError, load_settings
 
-RATES = [1e-3, 1e-4, 1e-5]
-LABEL_ERRORS = Path(__file__).with_name("lfw_label_errors.txt")
+FOLDS = 10
+# Fewer pairs leave folds of one.
+LEAST_PAIRS = 2 * FOLDS
 
 
 @dataclass(frozen=True, slots=True)
-class Gallery:
-    """Embeddings of labelled photos: vectors (n, d), their strengths, each one's person, names."""
+class Options:
+    """What was asked for: to fit the Similarity curve, and to show the worst pairs' faces."""
 
-    vectors: NDArray[np.float32]
-    strengths: NDArray[np.float32]
-    people: NDArray[np.intp]
-    names: list[str]
-    without_face: int
+    fit_curve: bool
+    photos: bool
 
 
-def evaluate(data: Path, out: Path, *, fit_curve: bool) -> int:
-    """Measure on `data/lfw-dev` and `data/wider-dev`; print a table and write JSON to `out`."""
-    settings = load_settings()
-    report: dict[str, Any] = {"model_pack": settings.model_pack}
-    engine = LocalEngine(settings)
+def evaluate(data: Path, out: Path, options: Options) -> int:
+    """Measure on a folder, print tables, write JSON and a page beside it; returns the exit status."""
     try:
-        report["verification"] = _verification(engine, data, fit_curve=fit_curve)
-        report["detection"] = _detection(engine, data)
-        report["attributes"] = _attributes(engine, data)
-        cosine = SimilarityCurve.of(engine.pipeline.pack).cosine(80)
-        report["quality_filter"] = _quality_filter(engine, data, cosine)
-        report["selfies"] = _selfies(engine, data, cosine)
-    finally:
-        engine.close()
-    report["pairs_over_http"] = _pairs_over_http(data, settings)
+        settings = load_settings()
+        found, extra = _measured(settings, layout.read(data), options)
+    except (DatasetError, PackNotInstalledError, SettingsError) as error:
+        print(f"svc-face-recon: {error}", file=sys.stderr)
+        return 1
+    page = out.with_suffix(".html")
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(report, indent=2) + "\n")
-    print(f"written to {out}")
+    out.write_text(json.dumps(_without_pictures(found) | extra, indent=2) + "\n")
+    page.write_text(report.page(found, photos=options.photos), "utf-8")
+    print(f"written to {out} and {page}")
     return 0
 
 
-def _verification(engine: LocalEngine, data: Path, *, fit_curve: bool) -> dict[str, Any]:
-    photos = datasets.people(data / "lfw-dev", datasets.names_in(LABEL_ERRORS))
-    gallery = _embed(engine, photos)
-    tail = verification.impostor_tail(gallery.vectors, gallery.people)
-    genuine = verification.genuine_pairs(gallery.vectors, gallery.people)
-    points = verification.operating_points(tail, genuine, gallery.people, RATES)
+def _measured(settings: Settings, data: Data, options: Options) -> tuple[report.Findings, dict[str, Any]]:
+    """What the page tells, and what else the JSON holds."""
+    if 0 < len(data.pairs) < LEAST_PAIRS:
+        raise DatasetError(f"{len(data.pairs)} pairs are too few: {LEAST_PAIRS} are needed for {FOLDS} folds")
+    engine = LocalEngine(settings)
+    found = report.Findings(_about(engine.pipeline.pack), None, None, None, None)
+    extra: dict[str, Any] = {}
+    try:
+        if data.people:
+            found, extra = _recognised(engine, data, found, options)
+        if data.scenes:
+            found = replace(found, detection=_detected(engine, settings, data.scenes))
+        if data.is_lfw:
+            extra |= studies.of_faces(engine, data.everybody, data.people, data.scenes)
+    finally:
+        engine.close()
+    if data.pairs:
+        found = replace(found, pairs_over_http=_pairs_over_http(data, settings))
+    return found, extra
+
+
+def _without_pictures(found: report.Findings) -> dict[str, Any]:
+    bare = None
+    if found.worst is not None:
+        bare = Worst(
+            *(
+                tuple(replace(pair, pictures=()) for pair in kind)
+                for kind in (found.worst.different, found.worst.same)
+            )
+        )
+    return asdict(replace(found, worst=bare))
+
+
+def _about(pack: Pack) -> report.About:
+    fitted, source = fit.origin(pack)
+    return report.About(
+        __version__,
+        onnxruntime.__version__,
+        pack.name,
+        pack.detector.name,
+        pack.recogniser.name,
+        pack.face_model_version,
+        fitted,
+        source,
+    )
+
+
+def _recognised(
+    engine: LocalEngine, data: Data, found: report.Findings, options: Options
+) -> tuple[report.Findings, dict[str, Any]]:
+    pack = engine.pipeline.pack
+    curve = SimilarityCurve.of(pack)
+    gallery, counted = recognition.embed(engine, data.people, central if data.is_lfw else _largest)
+    compared = recognition.compare(gallery, curve)
+    measured = recognition.measure(compared, counted, curve, data.groups)
+    _print(data.name, measured)
+    if options.fit_curve:
+        left_out = len(data.everybody) - len(data.people)
+        print(f"similarity curve written to {fit.write(pack, measured, data.name, left_out)}")
+    found = replace(found, recognition=measured, worst=worst.worst(compared, curve, pictures=options.photos))
+    return found, studies.of_gallery(gallery, measured, curve) if data.is_lfw else {}
+
+
+def _largest(faces: Sequence[Face]) -> Face | None:
+    """The face that the service compares."""
+    return faces[0] if faces else None
+
+
+def _print(name: str, found: Recognition) -> None:
+    counted = found.counted
     print(
-        f"lfw-dev: {len(gallery.names)} photos of {gallery.people.max() + 1} people, {tail.total} impostor "
-        f"and {len(genuine.cosines)} genuine pairs, {gallery.without_face} photos without a face"
+        f"{name}: {counted.photos} photos of {counted.people} people, {found.impostor_pairs} impostor and "
+        f"{found.genuine_pairs} genuine pairs, {len(counted.without_face)} photos without a face, "
+        f"{len(counted.unreadable)} that cannot be read"
     )
     print(f"{'FMR':>8}  {'cosine (95 %)':>24}  {'TAR % (95 %)':>24}")
-    for point in points:
+    for point in found.operating_points:
         cosine, tar = point.cosine, point.tar
         print(
             f"{point.fmr:8.0e}  {cosine.value:8.4f} ({cosine.low:.4f}-{cosine.high:.4f})"
             f"  {100 * tar.value:8.2f} ({100 * tar.low:.2f}-{100 * tar.high:.2f})"
         )
-    by_user = users.user_points(
-        gallery.vectors,
-        gallery.strengths,
-        gallery.people,
-        {point.fmr: point.cosine.value for point in points[1:]},
-    )
-    print("users of several faces: faces, rule, users, FMR, TAR % (95 %), FMR at the cosine of single photos")
-    for at in by_user:
-        share = f"{100 * at.tar.value:.2f} ({100 * at.tar.low:.2f}-{100 * at.tar.high:.2f})"
-        print(f"{at.faces:5} {at.rule:>8} {at.users:6} {at.fmr:6.0e}  {share:>22}  {at.fmr_at_single:.1e}")
-    if fit_curve:
-        knots = verification.operating_points(tail, genuine, gallery.people, list(fit.SIMILARITY_AT_FMR))
-        pack = engine.pipeline.pack
-        path = fit.write(pack, knots, f"lfw-dev, {tail.total} impostor pairs, without {LABEL_ERRORS.name}")
-        print(f"similarity curve written to {path}")
-    searched = open_set.open_set_points(
-        gallery.vectors, gallery.people, open_set.rules(SimilarityCurve.of(engine.pipeline.pack))
-    )
-    _print_open_set(searched)
-    return {
-        "photos": len(gallery.names),
-        "without_face": gallery.without_face,
-        "impostor_pairs": tail.total,
-        "genuine_pairs": len(genuine.cosines),
-        "operating_points": [asdict(point) for point in points],
-        "users": [asdict(at) for at in by_user],
-        "open_set": [asdict(at) for at in searched],
-    }
-
-
-def _print_open_set(points: Sequence[open_set.OpenSetPoint]) -> None:
-    print("open set: members, faces a member, rule, cosine; FNIR % (95 %), missed + wrong of probes, people;")
-    print("  FPIR % (95 %), false hits of strangers' probes, people ever hit of people")
-    for at in points:
+    for at in found.promises:
+        fmr = at.measured.fmr
         print(
-            f"{at.members:5} {at.faces:4.1f} {at.rule:>10} {at.cosine:.4f}  {_percent(at.fnir)} "
-            f"{at.missed} + {at.wrong} of {at.mated}, {at.mated_people};  {_percent(at.fpir)} "
-            f"{at.false_hits} of {at.strangers}, {at.false_hit_people} of {at.stranger_people}"
+            f"Similarity {at.similarity:g} promises FMR {at.promised_fmr:g}, measured {fmr.value:.2g} "
+            f"({fmr.low:.2g}-{fmr.high:.2g}), {at.measured.false_matches} false matches"
         )
+    for warning in found.warnings:
+        print(f"  warning: {warning}")
 
 
-def _percent(share: verification.Interval) -> str:
-    return f"{100 * share.value:.2f} ({100 * share.low:.2f}-{100 * share.high:.2f})"
-
-
-def _embed(engine: LocalEngine, photos: Sequence[LabelledPhoto]) -> Gallery:
-    """The central face of each photo."""
-    found = engine.analyse_all([photo.path for photo in photos], Embed.ALL)
-    seen = [
-        (photo, face)
-        for photo, faces in zip(photos, found, strict=True)
-        if (face := central(faces)) is not None
-    ]
-    numbers = {person: number for number, person in enumerate(sorted({photo.person for photo, _ in seen}))}
-    return Gallery(
-        np.stack([face.embedding for _, face in seen if face.embedding is not None]),
-        np.array([1.0 if face.strength is None else face.strength for _, face in seen], np.float32),
-        np.array([numbers[photo.person] for photo, _ in seen]),
-        [photo.name for photo, _ in seen],
-        len(photos) - len(seen),
-    )
-
-
-def _detection(engine: LocalEngine, data: Path) -> dict[str, Any]:
-    photos = datasets.annotated(data / "wider-dev", data / "wider-dev-boxes.json")
-    faces = engine.analyse_all([photo.path for photo in photos], Embed.NONE)
-    report = detection.compare(photos, found_in(photos, faces))
-    print(
-        f"wider-dev: {len(photos)} photos, {report.false_positives} false positives, {report.doubles} doubles"
-    )
-    for recall in report.recalls:
+def _detected(engine: LocalEngine, settings: Settings, photos: Sequence[AnnotatedPhoto]) -> report.Detection:
+    try:
+        faces = engine.analyse_all([photo.path for photo in photos], Embed.NONE)
+    except ServiceError as error:
+        raise DatasetError(f"an annotated photo cannot be read: {error}") from error
+    compared = detection.compare(photos, found_in(photos, faces))
+    print(f"{len(photos)} scenes, {compared.false_positives} false positives, {compared.doubles} doubles")
+    for recall in compared.recalls:
         size = f"{recall.from_px} " + (f"to {recall.to_px} px" if recall.to_px < 10_000 else "px and more")
         print(f"  faces of {size}: {recall.found} of {recall.faces}, {100 * recall.share:.1f} %")
-    return {**asdict(report), "shares": [recall.share for recall in report.recalls]}
-
-
-def _attributes(engine: LocalEngine, data: Path) -> dict[str, Any]:
-    photos = datasets.people(data / "lfw-dev")
-    pose = attributes.poses(engine, photos)
-    print(f"pose, mean error in degrees on {pose.photos} photos: view, roll, yaw, pitch; then from 5 points")
-    for view in pose.landmarks_turned:
-        print(
-            f"  turned {view:4} {_angles(pose.landmarks_turned[view])} {_angles(pose.detector_turned[view])}"
-        )
-    print(f"  mirrored    {_angles(pose.landmarks_mirrored)} {_angles(pose.detector_mirrored)}")
-    signs = attributes.signs(engine, photos)
-    for label, judged in signs.items():
-        print(f"  {label}: {judged.right} of {judged.labelled} hand-labelled hard cases")
-    return {"pose": asdict(pose), "signs": {label: asdict(judged) for label, judged in signs.items()}}
-
-
-def _angles(errors: attributes.Errors) -> str:
-    return f"{errors.roll:6.2f} {errors.yaw:6.2f} {errors.pitch:6.2f} ({errors.faces})"
-
-
-def _quality_filter(engine: LocalEngine, data: Path, least_cosine: float) -> dict[str, Any]:
-    photos = datasets.people(data / "lfw-dev", datasets.names_in(LABEL_ERRORS))
-    found, lost = degraded.probes(engine, photos)
-    changes = degraded.by_change(found, least_cosine)
-    print(f"changed photos against clean ones, missed at cosine {least_cosine:.4f}; {lost} showed no face")
-    for change, group in changes.items():
-        print(f"  {change:>12}: {_missed(group)}")
-    levels = degraded.levels(found, least_cosine)
-    for level in levels:
-        print(
-            f"  {level.level}: removes {_missed(level.removed)}, beyond the level before "
-            f"{_missed(level.newly_removed)}, keeps {_missed(level.kept)}"
-        )
-        for reason, group in level.by_reason.items():
-            print(f"    {reason}: {_missed(group)}")
-    return {
-        "without_face": lost,
-        "changes": {change: asdict(group) for change, group in changes.items()},
-        "levels": [asdict(level) for level in levels],
-    }
-
-
-def _missed(group: degraded.Group) -> str:
-    return f"{group.faces} faces, {100 * group.missed:.2f} % missed"
-
-
-def _selfies(engine: LocalEngine, data: Path, least_cosine: float) -> dict[str, Any]:
-    people = datasets.people(data / "lfw-dev", datasets.names_in(LABEL_ERRORS))
-    scenes = datasets.annotated(data / "wider-dev", data / "wider-dev-boxes.json")
-    outcomes = selfies.outcomes(engine, people, least_cosine)
-    print("selfies: photos, found by the first try and matched, found by second tries and matched")
-    for seen in outcomes:
-        print(
-            f"  {seen.change:>22}: {seen.photos:4} {seen.first:4} {seen.first_matching:4}"
-            f" {sum(seen.second.values()):4} {seen.second_matching:4} {seen.second}"
-        )
-    false_finds = selfies.false_finds(engine, scenes)
-    for faceless in false_finds:
-        print(f"  {faceless.number} {faceless.pictures}: {faceless.first} {faceless.second} with a face")
-    costs = selfies.costs(engine, scenes)
-    for cost in costs:
-        print(f"  no face in {cost.picture}: {cost.ratio:.2f} times the first try")
-    return {
-        "outcomes": [asdict(seen) for seen in outcomes],
-        "false_finds": [asdict(faceless) for faceless in false_finds],
-        "costs": [asdict(cost) for cost in costs],
-    }
+    pack = engine.pipeline.pack
+    model = folder_of(pack, settings.models_path) / pack.detector.name
+    against = contenders(model, settings.min_face_confidence, photos)
+    print("detectors: ms a photo on one thread; false positives in all, recall from 20, 40, 80 px")
+    for one in against:
+        print(f"  {one.name}: {one.ms:.1f} ms")
+        for point in one.points:
+            shares = ", ".join(f"{100 * recall.share:.1f} %" for recall in point.recalls)
+            print(f"    {point.allowed:4}: {shares}")
+    return report.Detection(len(photos), compared, tuple(against))
 
 
 def found_in(photos: Sequence[AnnotatedPhoto], faces: Sequence[tuple[Face, ...]]) -> list[detection.Found]:
     """The engine's faces in pixels."""
     found = []
     for photo, seen in zip(photos, faces, strict=True):
-        width, height = datasets.size_of(photo.path)
-        boxes = np.array([_pixels(face.box, width, height) for face in seen]).reshape(-1, 4)
-        found.append(detection.Found(boxes, width, height))
+        width, height = EncodedPicture(photo.path.read_bytes(), LIMITS).size
+        boxes = np.array(
+            [(face.box.left, face.box.top, face.box.width, face.box.height) for face in seen]
+        ).reshape(-1, 4) * (width, height, width, height)
+        confidences = np.array([face.confidence for face in seen])
+        found.append(detection.Found(boxes, confidences, width, height))
     return found
 
 
-def _pixels(box: Box, width: int, height: int) -> tuple[float, float, float, float]:
-    return box.left * width, box.top * height, box.width * width, box.height * height
-
-
-def _pairs_over_http(data: Path, settings: Settings) -> dict[str, Any]:
-    pairs = datasets.pairs(data / "lfw-dev-pairs.txt")
+def _pairs_over_http(data: Data, settings: Settings) -> report.PairsOverHttp:
     with running(MODEL_PACK=settings.model_pack) as service:
-        scores = pairs_http.similarities(service.url, data / "lfw-dev", pairs)
-    accuracy = verification.best_accuracy(scores, np.array([pair.same for pair in pairs]))
+        scores = pairs_http.similarities(service.url, data.folder, data.pairs)
+    same = np.array([pair.same for pair in data.pairs])
+    accuracy = verification.best_accuracy(scores, same, FOLDS)
     missed = int((scores == pairs_http.NOT_FOUND).sum())
     print(
-        f"official pairs over HTTP: accuracy {100 * accuracy.value:.2f} % "
-        f"({100 * accuracy.low:.2f}-{100 * accuracy.high:.2f}), {len(pairs)} pairs, "
-        f"{missed} of them with a photo in which no face was found"
+        f"pairs over HTTP: accuracy {100 * accuracy.value:.2f} % "
+        f"({100 * accuracy.low:.2f}-{100 * accuracy.high:.2f}), {len(data.pairs)} pairs, "
+        f"{missed} of them with a photo that is refused or shows no face"
     )
-    return {"pairs": len(pairs), "without_face": missed, "accuracy": asdict(accuracy)}
+    return report.PairsOverHttp(len(data.pairs), missed, accuracy)

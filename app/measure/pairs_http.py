@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types_boto3_rekognition import RekognitionClient
 
 CLIENTS = 4
-# A pair in which a face is not found counts as different people with certainty.
+# A pair in which a face is not found, or a photo not taken, counts as different people with certainty.
 NOT_FOUND = -1.0
 
 
@@ -33,8 +33,13 @@ def rekognition(url: str, clients: int = CLIENTS) -> "RekognitionClient":
 
 
 def similarities(url: str, folder: Path, pairs: Sequence[Pair]) -> NDArray[np.float64]:
-    """Similarity, 0..100, of the largest faces of each pair; NOT_FOUND where one has no face."""
+    """Similarity, 0..100, of the largest faces of each pair; NOT_FOUND where one has none or is refused."""
     client = rekognition(url)
+    refusals = (
+        client.exceptions.InvalidParameterException,
+        client.exceptions.InvalidImageFormatException,
+        client.exceptions.ImageTooLargeException,
+    )
 
     def one(pair: Pair) -> float:
         try:
@@ -43,7 +48,7 @@ def similarities(url: str, folder: Path, pairs: Sequence[Pair]) -> NDArray[np.fl
                 TargetImage={"Bytes": (folder / pair.other).read_bytes()},
                 SimilarityThreshold=0,
             )
-        except client.exceptions.InvalidParameterException:
+        except refusals:
             return NOT_FOUND
         largest = max(answer["FaceMatches"], key=lambda match: match["Face"]["BoundingBox"]["Width"])
         return float(largest["Similarity"])

@@ -1,5 +1,6 @@
 """False and true match rates from embeddings, with intervals that know that pairs share people."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,20 @@ class OperatingPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class FixedPoint:
+    """At a cosine: the share of impostor pairs that reach it, how many they are, and that of genuine pairs.
+
+    Where no impostor pair reaches it, the upper end is 3 over the pairs, as if they were independent; where
+    no genuine pair misses it, the lower end is 1 - 3 over their people. `tar` is None without genuine pairs.
+    """
+
+    cosine: float
+    false_matches: int
+    fmr: Interval
+    tar: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
 class ImpostorTail:
     """The highest-scoring pairs of different people, best first, and how many pairs there are in all."""
 
@@ -50,18 +65,21 @@ class Genuine:
     people: NDArray[np.intp]
 
 
-def impostor_tail(vectors: NDArray[np.float32], people: NDArray[np.intp]) -> ImpostorTail:
-    """Compare every photo with every photo of other people.
+def impostor_tail(
+    vectors: NDArray[np.float32], people: NDArray[np.intp], reaching_to: float = 1.0
+) -> ImpostorTail:
+    """Compare every photo with every photo of other people, of whom there must be some.
 
     Args:
         vectors: (n, d), unit length.
         people: (n,), a number for each person.
+        reaching_to: a cosine from which on all pairs are kept, however many they are.
     """
     total = 0
     sample = np.random.default_rng(1).choice(len(vectors), min(1500, len(vectors)), replace=False)
     scores = vectors[sample] @ vectors.T
     scores = scores[people[sample][:, None] != people[None, :]]
-    floor = float(np.quantile(scores, 1 - 2 * KEPT_SHARE))
+    floor = min(reaching_to, float(np.quantile(scores, 1 - 2 * KEPT_SHARE)))
     kept: list[tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.intp]]] = []
     for start in range(0, len(vectors), _BLOCK):
         stop = min(start + _BLOCK, len(vectors))
@@ -96,28 +114,12 @@ def operating_points(
     tail: ImpostorTail, genuine: Genuine, people: NDArray[np.intp], rates: list[float]
 ) -> list[OperatingPoint]:
     """Thresholds and true-match rates; intervals from resampling people, both kinds of pairs at once."""
-    count = int(people.max()) + 1
-    one, other = people[tail.one], people[tail.other]
-    plain = _at(tail, np.ones(len(one)), tail.total, genuine, np.ones(len(genuine.cosines)), rates)
-    draw = np.random.default_rng(3)
-    photos = np.bincount(people, minlength=count)
-    samples = []
-    for _ in range(BOOTSTRAPS):
-        times = np.bincount(draw.integers(0, count, count), minlength=count)
-        drawn = float((photos * times).sum())
-        total = (drawn**2 - float(((photos * times) ** 2).sum())) / 2
-        samples.append(
-            _at(
-                tail,
-                (times[one] * times[other]).astype(float),
-                total,
-                genuine,
-                times[genuine.people].astype(float),
-                rates,
-            )
-        )
-    spread = np.array(samples)  # (bootstraps, rates, 2)
-    low, high = np.quantile(spread, [0.025, 0.975], axis=0)
+    plain, low, high = _with_spread(
+        tail,
+        genuine,
+        people,
+        lambda weights, total, times: _at(tail, weights, total, genuine, times, rates),
+    )
     return [
         OperatingPoint(
             rate,
@@ -126,6 +128,65 @@ def operating_points(
         )
         for index, rate in enumerate(rates)
     ]
+
+
+def fixed_points(
+    tail: ImpostorTail, genuine: Genuine, people: NDArray[np.intp], cosines: list[float]
+) -> list[FixedPoint]:
+    """Error rates at thresholds, to which the tail must reach; intervals as those of `operating_points`."""
+
+    def rates(weights: Floats, total: float, times: Floats) -> Floats:
+        false = [weights[tail.cosines >= cosine].sum() for cosine in cosines]
+        true = [times[genuine.cosines >= cosine].sum() for cosine in cosines]
+        return np.column_stack([_share(false, total), _share(true, times.sum())])
+
+    plain, low, high = _with_spread(tail, genuine, people, rates)
+    owners = len(np.unique(genuine.people))
+    points = []
+    for index, cosine in enumerate(cosines):
+        (fmr, tar), (fmr_low, tar_low), (fmr_high, tar_high) = plain[index], low[index], high[index]
+        false = Interval(fmr, fmr_low, fmr_high if fmr > 0 else 3 / tail.total)
+        true = Interval(tar, tar_low if tar < 1 else max(0.0, 1 - 3 / max(owners, 1)), tar_high)
+        matches = int((tail.cosines >= cosine).sum())
+        points.append(FixedPoint(cosine, matches, false, true if owners else None))
+    return points
+
+
+def _share(hits: list[float], total: float) -> Floats:
+    """Shares of a total; not a number where a draw of people left nothing to count."""
+    return np.array(hits) / total if total > 0 else np.full(len(hits), np.nan)
+
+
+def _with_spread(
+    tail: ImpostorTail,
+    genuine: Genuine,
+    people: NDArray[np.intp],
+    measure: Callable[[Floats, float, Floats], Floats],
+) -> tuple[Floats, Floats, Floats]:
+    """What `measure` says of all pairs, and the 95 % interval of what it says when people are resampled.
+
+    It is given the weights of the tail's pairs, that of all impostor pairs, and those of the genuine pairs.
+    """
+    plain = measure(np.ones(len(tail.cosines)), float(tail.total), np.ones(len(genuine.cosines)))
+    spread = np.array([measure(*weights) for weights in _resampled(tail, genuine, people)])
+    spread[:, np.isnan(spread).all(axis=0)] = 0  # without genuine pairs there is no true-match rate
+    low, high = np.nanquantile(spread, [0.025, 0.975], axis=0)
+    return plain, low, high
+
+
+def _resampled(
+    tail: ImpostorTail, genuine: Genuine, people: NDArray[np.intp]
+) -> Iterator[tuple[Floats, float, Floats]]:
+    """Weights of the pairs when people are drawn with replacement, as `_with_spread` says them."""
+    count = int(people.max()) + 1
+    one, other = people[tail.one], people[tail.other]
+    draw = np.random.default_rng(3)
+    photos = np.bincount(people, minlength=count)
+    for _ in range(BOOTSTRAPS):
+        times = np.bincount(draw.integers(0, count, count), minlength=count)
+        drawn = float((photos * times).sum())
+        total = (drawn**2 - float(((photos * times) ** 2).sum())) / 2
+        yield (times[one] * times[other]).astype(float), total, times[genuine.people].astype(float)
 
 
 def _at(
@@ -138,12 +199,12 @@ def _at(
 ) -> Floats:
     """Threshold and true-match rate at each rate, shape (rates, 2), of weighted pairs."""
     passed = np.cumsum(weights)
-    rows = []
+    cosines = []
     for rate in rates:
         at = int(np.searchsorted(passed, rate * total))
-        cosine = float(tail.cosines[min(at, len(tail.cosines) - 1)])
-        rows.append((cosine, float(np.average((genuine.cosines >= cosine).astype(float), weights=times))))
-    return np.array(rows)
+        cosines.append(float(tail.cosines[min(at, len(tail.cosines) - 1)]))
+    found = [float(times[genuine.cosines >= cosine].sum()) for cosine in cosines]
+    return np.column_stack([cosines, _share(found, float(times.sum()))])
 
 
 def best_accuracy(scores: Floats, same: NDArray[np.bool_], folds: int = 10) -> Interval:

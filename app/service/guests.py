@@ -6,13 +6,13 @@ from uuid import uuid4
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.domain import Caller, Embed, ImageInput, Look, Page, Role, StoredFace
+from app.domain import Caller, ImageInput, Page, Role, StoredFace
 from app.engine.similarity import SimilarityCurve
 from app.errors import AccessDeniedException, ConflictException, ResourceNotFoundException
 from app.service.albums import Albums
 from app.service.analysis import Analyser
 from app.service.ids import USER_ID_MAX, public_id
-from app.service.recognition import MOST_FACES, embedding_of, largest_of
+from app.service.recognition import ONE_PERSON, embedding_of, largest_of
 from app.service.savings import Savings
 from app.store import albums as album_store
 from app.store import faces as face_store
@@ -81,7 +81,7 @@ class Guests:
         user = public_id(_own(caller, guest_id) or str(uuid4()), "guest_id", USER_ID_MAX)
         async with self._database.session() as session:
             await self._albums.require(session, caller, album_id, searchable=True)
-        face, analysis = largest_of(await self._analyser.analyse(selfie, Look(Embed.LARGEST, MOST_FACES)))
+        face, analysis = largest_of(await self._analyser.analyse(selfie, ONE_PERSON))
         async with self._database.session() as session:
             album = await self._albums.require(session, caller, album_id, searchable=True)
             await album_store.keep_apart(session, album.place, guests=True)
@@ -136,7 +136,7 @@ class Guests:
         """
         async with self._database.session() as session:
             await self._albums.require(session, caller, album_id, searchable=True)
-        face, _ = largest_of(await self._analyser.analyse(selfie, Look(Embed.LARGEST, MOST_FACES)))
+        face, _ = largest_of(await self._analyser.analyse(selfie, ONE_PERSON))
         async with self._database.session() as session:
             album = await self._albums.require(session, caller, album_id, searchable=True)
             found = await matches.search(

@@ -18,7 +18,7 @@ from app.images.sources import ImageSources
 from app.service.analysis import Analyser
 from app.service.ids import USER_ID_MAX, public_id
 from app.service.photos import reference_of, source_of
-from app.service.recognition import MOST_FACES, SAME_FACE_IOU, embedding_of
+from app.service.recognition import MOST_FACES, ONE_PERSON, SAME_FACE_IOU, embedding_of
 from app.service.savings import Savings
 from app.service.users import MAX_FACES_A_USER
 from app.store import albums as album_store
@@ -169,7 +169,7 @@ class IndexRunner:
     async def _embed(self, job: Job, photo: str, items: Sequence[Item]) -> None:
         """Find the faces of one photo that its items stand for."""
         image = ImageInput(source_of(photo, job.account_id), self._limits)
-        look = Look(Embed.ALL if job.kind == "reembed" else Embed.LARGEST, MOST_FACES)
+        look = Look(Embed.ALL, MOST_FACES) if job.kind == "reembed" else ONE_PERSON
         try:
             found = await self._patiently(image, look)
         except ServiceError as error:

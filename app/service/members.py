@@ -32,7 +32,7 @@ from app.service.collections import Collections
 from app.service.ids import USER_ID_MAX, public_id
 from app.service.metadata import patched
 from app.service.photos import reference_of
-from app.service.recognition import MOST_FACES, SAME_FACE_IOU, cosine_of, embedding_of, largest_of
+from app.service.recognition import MOST_FACES, ONE_PERSON, SAME_FACE_IOU, cosine_of, embedding_of, largest_of
 from app.service.savings import Savings
 from app.service.users import MAX_FACES_A_USER
 from app.store import collections as collection_store
@@ -336,7 +336,7 @@ class Members:
     async def _largest(self, image: ImageInput, name: str | None = None) -> tuple[Face, Analysis]:
         """The largest face of an image; an error says which image it means, if that has a name."""
         try:
-            return largest_of(await self._analyser.analyse(image, Look(Embed.LARGEST, MOST_FACES)))
+            return largest_of(await self._analyser.analyse(image, ONE_PERSON))
         except ServiceError as error:
             if name is not None:
                 error.detail = f"{name}: {error.detail}"

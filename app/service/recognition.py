@@ -44,6 +44,8 @@ from app.store.database import Database
 SAME_FACE_IOU = 0.6
 # How many of the largest faces are looked at for the largest that passes.
 MOST_FACES = 100
+# For enrolment and comparison, where one face is looked at: docs/adr/0020.
+ONE_PERSON = Look(Embed.LARGEST, MOST_FACES, mirror=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +96,15 @@ class Recognition:
         return found.faces
 
     async def largest_face(
-        self, image: ImageInput, quality: QualityLevel = QualityLevel.NONE
+        self, image: ImageInput, quality: QualityLevel = QualityLevel.NONE, *, mirror: bool = False
     ) -> tuple[Face, Analysis]:
         """The largest face of an image that passes the quality level, with its embedding.
 
         Raises:
             NoFaceFound: there is no face that passes the quality level.
         """
-        return largest_of(await self._analyser.analyse(image, Look(Embed.LARGEST, MOST_FACES, quality)))
+        look = Look(Embed.LARGEST, MOST_FACES, quality, mirror=mirror)
+        return largest_of(await self._analyser.analyse(image, look))
 
     async def index(
         self,
@@ -186,7 +189,8 @@ class Recognition:
         Raises:
             NoFaceFound: one of the images has no face that passes the quality level.
         """
-        largest, _ = await self.largest_face(source, quality)
+        # One side's mirror image gains as much as both sides' would.
+        largest, _ = await self.largest_face(source, quality, mirror=True)
         look = Look(Embed.ALL, most_faces, quality, Detail.POINTS)
         found = await self._analyser.analyse(target, look)
         passing = [face for face in found.faces if not face.reasons]

@@ -87,6 +87,10 @@ def test_embeddings_and_what_models_expect_are_insightfaces(folder: Path, group:
         vector, length = ours.embed(group, points)
         assert vector @ theirs / np.linalg.norm(theirs) > 0.9999
         assert length == pytest.approx(np.linalg.norm(theirs), rel=0.01)
+        both = theirs + reference.get_feat(crop[:, ::-1]).ravel()
+        mirrored = ours.embed(group, points, mirror=True)
+        assert mirrored.vector @ both / np.linalg.norm(both) > 0.9999
+        assert mirrored.length == length
 
 
 def test_the_106_points_are_insightfaces(folder: Path, group: Pixels) -> None:

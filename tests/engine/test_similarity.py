@@ -3,8 +3,7 @@
 import pytest
 
 from app.engine.packs import PACKS
-from app.engine.similarity import RATE_AT_SIMILARITY, SimilarityCurve
-from app.measure.fit import SIMILARITY_AT_FMR
+from app.engine.similarity import SimilarityCurve
 
 MEMBERS = (0, 1, 2, 10, 99, 100, 101, 1_000, 2_000, 50_000, 1_000_000, 100_000_000)
 TARGETS = (0.999, 0.5, 0.1, 0.01, 0.001, 1e-6, 1e-12)
@@ -78,7 +77,3 @@ def test_beyond_the_lowest_rate_a_power_of_ten_costs_the_dearest_measured_step()
 def test_a_target_that_is_no_rate_is_refused(curve: SimilarityCurve, target: float) -> None:
     with pytest.raises(ValueError, match="not above 0 and below 1"):
         curve.cosine_for_fpir(100, target)
-
-
-def test_the_engine_and_the_fit_agree_on_what_a_similarity_promises() -> None:
-    assert {rate: similarity for similarity, rate in RATE_AT_SIMILARITY.items()} == SIMILARITY_AT_FMR

@@ -1,6 +1,7 @@
 """Large photos are decoded no further than their faces need."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -125,3 +126,13 @@ def test_every_decode_is_measured_once(engine: LocalEngine) -> None:
     before = decodes()
     engine.pipeline.analyse(EncodedPicture(photos.astronaut(), LIMITS), LOOK)
     assert decodes() == before + 1
+
+
+def test_a_look_with_mirror_images_gives_nearly_the_same_vectors(engine: LocalEngine) -> None:
+    picture = EncodedPicture(photos.astronaut(), LIMITS)
+    (plain,) = engine.pipeline.analyse(picture, LOOK)
+    (mirrored,) = engine.pipeline.analyse(picture, replace(LOOK, mirror=True))
+    assert plain.embedding is not None
+    assert mirrored.embedding is not None
+    assert 0.95 < plain.embedding @ mirrored.embedding < 0.9999
+    assert mirrored.strength == plain.strength
