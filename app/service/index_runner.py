@@ -21,6 +21,7 @@ from app.service.photos import reference_of, source_of
 from app.service.recognition import MOST_FACES, SAME_FACE_IOU, embedding_of
 from app.service.savings import Savings
 from app.service.users import MAX_FACES_A_USER
+from app.service.vector_indexes import VectorIndexes
 from app.store import albums as album_store
 from app.store import collections as collection_store
 from app.store import index_jobs as store
@@ -55,7 +56,9 @@ class IndexRunner:
         limits: ImageLimits,
         at_once: int,
         savings: Savings,
+        indexes: VectorIndexes,
     ) -> None:
+        self._indexes = indexes
         self._database = database
         self._sources = sources
         self._analyser = analyser
@@ -214,6 +217,8 @@ class IndexRunner:
 
     async def _switch(self, job: Job) -> None:
         """Put everything that was made in place at once, unless there is more to embed before."""
+        # One vector at a time, an index would take longer for all of them than a statement may.
+        await self._indexes.take_away((job.account_id, job.collection_id))
         async with self._database.session() as session:
             # Nobody stores or deletes while the vectors change places.
             model = await collection_store.lock(session, job.account_id, job.collection_id)
