@@ -75,6 +75,9 @@ def main() -> int:
     bench = commands.add_parser("bench", help="measure speed and memory")
     bench.add_argument("--data", type=Path, help="a folder of photos; else those of installed packages")
     bench.add_argument("--out", type=Path, default=Path("build/bench.json"))
+    bench.add_argument(
+        "--search", type=_sizes, default=(), help="only searches, among so many made-up faces: 10000,100000"
+    )
 
     evaluate = commands.add_parser("evaluate", help="measure accuracy on labelled faces")
     evaluate.add_argument("--data", type=Path, required=True, help="a folder with lfw-dev and wider-dev")
@@ -114,10 +117,18 @@ def main() -> int:
     if arguments.command == "bench":
         from app.measure.bench import bench as run_bench
 
-        return run_bench(arguments.data, arguments.out)
+        return run_bench(arguments.data, arguments.out, arguments.search)
     from app.measure.evaluate import evaluate as run_evaluation
 
     return run_evaluation(arguments.data, arguments.out, fit_curve=arguments.fit)
+
+
+def _sizes(value: str) -> tuple[int, ...]:
+    """Numbers of faces, comma-separated."""
+    sizes = tuple(int(part) for part in value.split(","))
+    if min(sizes) < 1:
+        raise ValueError("a collection to search has a face or more")
+    return sizes
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ Asked: TypeAlias = AsyncSession | AsyncConnection
 
 # Measured at 100,000 and a million made-up faces: docs/performance.md.
 _LINKS = 32
-_BUILD_CANDIDATES = 128
+_BUILD_CANDIDATES = 100
 
 # Any number; the same in every worker.
 _LOCK = 7_203_115
