@@ -82,7 +82,11 @@ def main() -> int:
     evaluate = commands.add_parser("evaluate", help="measure accuracy on labelled faces")
     evaluate.add_argument("--data", type=Path, required=True, help="a folder with lfw-dev and wider-dev")
     evaluate.add_argument("--out", type=Path, default=Path("build/evaluate.json"))
-    evaluate.add_argument("--fit", action="store_true", help="fit the Similarity curve and write it")
+    evaluate.add_argument(
+        "--fit",
+        action="store_true",
+        help="fit the Similarity curve, and the spread of made-up people, and write them",
+    )
 
     arguments = parser.parse_args()
     # Imported when chosen: `models list` should not load an inference runtime.

@@ -26,6 +26,7 @@ from app.measure import (
 from app.measure.datasets import AnnotatedPhoto, LabelledPhoto
 from app.measure.engine import LocalEngine, central
 from app.measure.service import running
+from app.measure.spread import Spread
 from app.settings import Settings, load_settings
 
 RATES = [1e-3, 1e-4, 1e-5]
@@ -96,6 +97,9 @@ def _verification(engine: LocalEngine, data: Path, *, fit_curve: bool) -> dict[s
         pack = engine.pipeline.pack
         path = fit.write(pack, knots, f"lfw-dev, {tail.total} impostor pairs, without {LABEL_ERRORS.name}")
         print(f"similarity curve written to {path}")
+        seen = f"{len(gallery.names)} photos of {len(np.unique(gallery.people))} people"
+        source = f"pack {pack.name}, lfw-dev, {seen}, without {LABEL_ERRORS.name}"
+        Spread.fit(gallery.vectors, gallery.people, source).write()
     searched = open_set.open_set_points(
         gallery.vectors, gallery.people, open_set.rules(SimilarityCurve.of(engine.pipeline.pack))
     )

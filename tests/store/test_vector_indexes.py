@@ -397,3 +397,15 @@ def test_nobody_has_an_index_where_it_is_turned_off(url: str) -> None:
         assert await bench.present() == []
 
     run(url, work)
+
+
+def test_an_older_release_is_left_no_index(url: str) -> None:
+    async def work(bench: Bench) -> None:
+        await bench.fill((ONE, LARGE), units(FACES))
+        await bench.upkeep()
+        assert len(await bench.present()) == 1
+
+    run(url, work)
+    migrate.downgrade(url, "0007")
+    assert execute(url, "SELECT relname FROM pg_class WHERE relname ~ '_near_'") == []
+    migrate.upgrade(url)
