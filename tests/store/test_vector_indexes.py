@@ -409,3 +409,37 @@ def test_an_older_release_is_left_no_index(url: str) -> None:
     migrate.downgrade(url, "0007")
     assert execute(url, "SELECT relname FROM pg_class WHERE relname ~ '_near_'") == []
     migrate.upgrade(url)
+
+
+def test_a_worker_that_is_stopped_leaves_nobody_building(url: str) -> None:
+    place = (ONE, LARGE)
+
+    def building() -> int:
+        [(count,)] = execute(url, "SELECT count(*) FROM pg_stat_progress_create_index")
+        return int(count)
+
+    async def until(wanted: int) -> None:
+        for _ in range(600):
+            if building() == wanted:
+                return
+            await asyncio.sleep(0.1)
+        pytest.fail(f"{building()} indexes are being built")
+
+    async def work(bench: Bench) -> None:
+        await bench.fill(place, units(FACES))
+        await bench.indexes.look()
+        [claim] = await bench.claim()
+        with psycopg.connect(url.replace("+psycopg", "")) as holding:
+            holding.execute("UPDATE faces SET confidence = 98")
+            task = asyncio.create_task(bench.indexes.work(claim))
+            await until(1)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await until(0)
+            holding.rollback()
+        name = vector_indexes.name_of("faces", place, SIZE)
+        assert await bench.present() == [(name, False)]
+        await bench.indexes.work(claim)
+        assert await bench.present() == [(name, True)]
+
+    run(url, work)
