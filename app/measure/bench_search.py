@@ -22,12 +22,13 @@ from app.domain import Box, StoredFace, Vector
 from app.measure.spread import Spread
 from app.service.vector_indexes import VectorIndexes
 from app.settings import Settings
-from app.store import collections, faces, migrate, queue, transfer, vector_indexes
+from app.store import collections, faces, migrate, queue, transfer
 from app.store.database import Database
 from app.store.embedded import open_database
 from app.store.queue import Place
 from app.store.tables import faces as faces_table
 from app.store.transfer import MovedFace
+from app.store.vector_index_names import name_of
 
 ACCOUNT = "000000000000"
 MODEL = "1.0"
@@ -231,7 +232,7 @@ async def _ids(database: Database, place: Place, probe: Vector, *, by_index: boo
 
 async def _megabytes(database: Database, place: Place) -> float:
     """Of the collection's index of vectors; 0 without one."""
-    name = vector_indexes.name_of(faces_table.name, place, VECTOR_SIZE)
+    name = name_of(faces_table.name, place, VECTOR_SIZE)
     async with database.session() as session:
         return float(await session.scalar(_INDEX_SIZE, {"name": name}) or 0) / 1e6
 

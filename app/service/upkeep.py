@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 RETENTION = "retention"
 FORGETTING = "forgetting"
 INDEXING = "indexing"
-PERIODIC = {RETENTION: timedelta(minutes=10), FORGETTING: timedelta(hours=1), INDEXING: timedelta(minutes=1)}
+PERIODIC = {RETENTION: timedelta(minutes=10), FORGETTING: timedelta(hours=1), INDEXING: timedelta(minutes=10)}
 """Periodic tasks by kind, and how long each rests."""
 
 # A photo that was in hand when its album was erased may leave a thumbnail behind for this long.

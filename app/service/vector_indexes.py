@@ -11,6 +11,7 @@ from app.store import queue
 from app.store import vector_indexes as store
 from app.store.database import Database, StatementFailedError
 from app.store.queue import Claim, Place
+from app.store.vector_index_names import stem_of
 from app.store.vector_indexes import Asked, Crowd
 
 log = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ class VectorIndexes:
         return {crowd.stem: crowd for crowd in await store.crowds(session, kept, self._least_rows)}
 
     def _is_due(self, crowd: Crowd) -> bool:
-        return crowd.rows >= self._least_rows
+        return crowd.rows >= self._least_rows and not crowd.rebuilding
 
 
 async def forget(session: AsyncSession, place: Place) -> None:
@@ -116,7 +117,7 @@ async def forget(session: AsyncSession, place: Place) -> None:
 
 
 def _stems(place: Place) -> set[str]:
-    return {store.stem_of(table.name, place) for table in store.TABLES}
+    return {stem_of(table.name, place) for table in store.TABLES}
 
 
 def _kind_of(error: Exception) -> str:

@@ -10,8 +10,8 @@ from sqlalchemy import Column, ColumnElement, Row, Table, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.domain import Vector
-from app.store import vector_indexes
 from app.store.queue import Place
+from app.store.vector_index_names import name_of
 from app.store.vectors import distance_to, has_size, near, sized
 
 LEAST_CANDIDATES, MOST_CANDIDATES = 400, 1000
@@ -68,7 +68,7 @@ async def nearest(
         return answers if leave_out is None else answers.where(name != leave_out)
 
     candidates = min(MOST_CANDIDATES, max(LEAST_CANDIDATES, 2 * limit))
-    index = vector_indexes.name_of(table.name, place, size) if by_index else _NO_INDEX
+    index = name_of(table.name, place, size) if by_index else _NO_INDEX
     if await session.scalar(_PREPARE, {"index": index, "candidates": str(candidates)}):
         distance = distance_to(sized(embedding, size), probe)
         nearby = (

@@ -3,7 +3,6 @@
 PostgreSQL's own catalogue says which there are and which are whole: nothing beside it could disagree with it.
 """
 
-import hashlib
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -15,12 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from app.store import index_jobs
 from app.store.queue import Place
 from app.store.tables import faces, users
+from app.store.vector_index_names import name_of, stem_of
 
 TABLES = (faces, users)
 
 Asked: TypeAlias = AsyncSession | AsyncConnection
 
-# Measured at 100,000 and a million made-up faces: docs/performance.md.
+# Measured at 100,000 made-up faces: docs/adr/0018.
 _LINKS = 32
 _BUILD_CANDIDATES = 100
 
@@ -35,18 +35,19 @@ _NAME = r"^(faces|users)_near_[0-9a-f]{32}_\d+$"
 _CROWDS = {
     table.name: text(
         """
-        SELECT account_id, collection_id, counted.rows FROM collections AS place, LATERAL (
+        SELECT account_id, collection_id, counted.rows, EXISTS (
+            SELECT FROM index_jobs AS job
+            WHERE job.account_id = place.account_id AND job.collection_id = place.collection_id
+                AND job.state = ANY(:active)
+        ) AS rebuilding
+        FROM collections AS place, LATERAL (
             SELECT count(*) AS rows FROM (
                 SELECT FROM the_table AS kept
                 WHERE kept.account_id = place.account_id AND kept.collection_id = place.collection_id
                 LIMIT :most
             ) AS found
         ) AS counted
-        WHERE counted.rows >= :least AND NOT EXISTS (
-            SELECT FROM index_jobs AS job
-            WHERE job.account_id = place.account_id AND job.collection_id = place.collection_id
-                AND job.state = ANY(:active)
-        )
+        WHERE counted.rows >= :least
         """.replace("the_table", table.name)
     )
     for table in TABLES
@@ -67,28 +68,19 @@ class VectorIndex:
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """A collection with many rows in a table: `rows`, or as many as were counted."""
+    """A collection with many rows in a table: `rows`, or as many as were counted.
+
+    While it is `rebuilding`, many of its vectors may be about to change.
+    """
 
     table: Table
     place: Place
     rows: int
+    rebuilding: bool
 
     @property
     def stem(self) -> str:
         return stem_of(self.table.name, self.place)
-
-
-def stem_of(table: str, place: Place) -> str:
-    """What the index of a collection is called, but for the size of its vectors.
-
-    A hash: ids may be long, and this becomes part of statements.
-    """
-    return f"{table}_near_{hashlib.sha256('/'.join(place).encode()).hexdigest()[:32]}"
-
-
-def name_of(table: str, place: Place, size: int) -> str:
-    """The index of a collection for vectors of a size."""
-    return f"{stem_of(table, place)}_{size}"
 
 
 async def are_possible(session: Asked) -> bool:
@@ -111,13 +103,10 @@ async def present(session: Asked) -> list[VectorIndex]:
 
 
 async def crowds(session: Asked, least: int, most: int) -> list[Crowd]:
-    """Collections with at least so many rows in a table, counted up to `most`.
-
-    Without those that a rebuild is about to change as a whole.
-    """
+    """Collections with at least so many rows in a table, counted up to `most`."""
     values = {"least": least, "most": most, "active": list(index_jobs.ACTIVE)}
     return [
-        Crowd(table, (row.account_id, row.collection_id), row.rows)
+        Crowd(table, (row.account_id, row.collection_id), row.rows, row.rebuilding)
         for table in TABLES
         for row in await session.execute(_CROWDS[table.name], values)
     ]

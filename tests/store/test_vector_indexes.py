@@ -18,6 +18,7 @@ from app.store import collections, faces, migrate, nearest, queue, users, vector
 from app.store.database import Database
 from app.store.embedded import EmbeddedPostgres
 from app.store.queue import Place
+from app.store.vector_index_names import name_of, stem_of
 
 ONE, OTHER = "111111111111", "222222222222"
 # ':' and quotes, though no door lets them in: ids become part of a statement.
@@ -138,7 +139,7 @@ def test_a_large_collection_gets_an_index_and_every_search_uses_it(url: str, *, 
         assert await bench.upkeep() == 0
         await bench.fill(place, units(1, 1), first=LEAST)
         assert await bench.upkeep() == 1
-        assert await bench.present() == [(vector_indexes.name_of("faces", place, SIZE), True)]
+        assert await bench.present() == [(name_of("faces", place, SIZE), True)]
         assert await bench.upkeep() == 0
 
     async def search(bench: Bench) -> None:
@@ -266,7 +267,7 @@ def test_an_index_goes_with_its_collection_and_with_its_faces(url: str) -> None:
             await remove(session, (ONE, "erased"))
         [claim] = await bench.claim()  # at once, not when somebody looks
         await bench.indexes.work(claim)
-        assert await bench.present() == [(vector_indexes.name_of("faces", (ONE, "emptied"), SIZE), True)]
+        assert await bench.present() == [(name_of("faces", (ONE, "emptied"), SIZE), True)]
         async with bench.database.session() as session:
             await faces.remove(session, ONE, "emptied", [UUID(int=n) for n in range(1, FACES - LEAST + 100)])
         assert await bench.upkeep() == 0  # a few less than the limit
@@ -293,13 +294,13 @@ def test_an_index_whose_building_was_cut_off_is_built_anew(url: str) -> None:
             [claim] = await bench.claim()
             await cut_off.work(claim)
             await impatient.close()
-            name = vector_indexes.name_of("faces", place, SIZE)
+            name = name_of("faces", place, SIZE)
             assert await bench.present() == [(name, False)]
             probe = units(1, 2)[0]
             assert len(await bench.find(place, probe)) == 20
             holding.rollback()
         async with bench.database.session() as session:
-            await queue.put(session, queue.INDEXES, "vector_index", [vector_indexes.stem_of("faces", place)])
+            await queue.put(session, queue.INDEXES, "vector_index", [stem_of("faces", place)])
         assert await bench.upkeep() == 1
         assert await bench.present() == [(name, True)]
 
@@ -344,6 +345,8 @@ def test_a_rebuild_of_a_collection_has_no_index_in_its_way(url: str) -> None:
             f"face_model_version, state, listed) VALUES (gen_random_uuid(), '{ONE}', 'large', 'reembed', "
             "false, '2.0', 'running', true)",
         )
+        assert await bench.upkeep() == 0  # it serves until the switch
+        assert len(await bench.present()) == 1
         await bench.indexes.take_away(place)
         assert await bench.present() == []
         assert await bench.upkeep() == 0
@@ -354,7 +357,7 @@ def test_a_rebuild_of_a_collection_has_no_index_in_its_way(url: str) -> None:
         )
         execute(url, "UPDATE index_jobs SET state = 'succeeded'")
         assert await bench.upkeep() == 1
-        assert await bench.present() == [(vector_indexes.name_of("faces", place, half), True)]
+        assert await bench.present() == [(name_of("faces", place, half), True)]
         probe = units(1, 2, half)[0]
         assert await bench.find(place, probe) == await bench.find(place, probe, by_index=False)
 
@@ -379,7 +382,7 @@ def test_users_are_found_by_an_index_of_their_own(url: str) -> None:
                 [(str(vector.tolist()), f"u{number}") for number, vector in enumerate(stored)],
             )
         assert await bench.upkeep() == 1
-        assert await bench.present() == [(vector_indexes.name_of("users", place, SIZE), True)]
+        assert await bench.present() == [(name_of("users", place, SIZE), True)]
         async with bench.database.session() as session:
             for number in (0, 700, FACES - 1):
                 assert await found(session, stored[number]) == [f"u{number}"]
@@ -437,7 +440,7 @@ def test_a_worker_that_is_stopped_leaves_nobody_building(url: str) -> None:
             await asyncio.gather(task, return_exceptions=True)
             await until(0)
             holding.rollback()
-        name = vector_indexes.name_of("faces", place, SIZE)
+        name = name_of("faces", place, SIZE)
         assert await bench.present() == [(name, False)]
         await bench.indexes.work(claim)
         assert await bench.present() == [(name, True)]
