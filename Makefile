@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?=
+SEARCH ?=
 # Compiled modules make every start a second shorter, also where the environment turns them off.
 export PYTHONDONTWRITEBYTECODE =
 
@@ -50,8 +51,8 @@ check: $(VENV)/dev.stamp ## what must pass before a change lands: lint, types, i
 soak: $(VENV)/dev.stamp ## the long runs: load, memory
 	$(BIN)/python -m pytest -m soak -s
 
-bench: $(VENV)/dev.stamp ## speed and memory: a table, and build/bench.json (DATA=folder of photos)
-	$(BIN)/python -m app bench $(if $(DATA),--data $(DATA))
+bench: $(VENV)/dev.stamp ## speed and memory: a table, and build/bench.json (DATA=folder of photos, or SEARCH=10000,100000)
+	$(BIN)/python -m app bench $(if $(DATA),--data $(DATA)) $(if $(SEARCH),--search $(SEARCH))
 
 evaluate: $(VENV)/dev.stamp ## accuracy on your photos: DATA=folder with a folder of photos for each person
 	$(BIN)/python -m app evaluate --data "$(DATA)"

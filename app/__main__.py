@@ -75,6 +75,9 @@ def main() -> int:
     bench = commands.add_parser("bench", help="measure speed and memory")
     bench.add_argument("--data", type=Path, help="a folder of photos; else those of installed packages")
     bench.add_argument("--out", type=Path, default=Path("build/bench.json"))
+    bench.add_argument(
+        "--search", type=_sizes, default=(), help="only searches, among so many made-up faces: 10000,100000"
+    )
 
     evaluate = commands.add_parser("evaluate", help="measure accuracy on labelled faces")
     evaluate.add_argument(
@@ -83,7 +86,11 @@ def main() -> int:
     evaluate.add_argument(
         "--out", type=Path, default=Path("build/evaluate.json"), help="a page, .html, is written beside it"
     )
-    evaluate.add_argument("--fit", action="store_true", help="fit the Similarity curve and write it")
+    evaluate.add_argument(
+        "--fit",
+        action="store_true",
+        help="fit the Similarity curve, and the spread of made-up people, and write them",
+    )
     evaluate.add_argument("--no-photos", action="store_true", help="no faces in the page")
 
     arguments = parser.parse_args()
@@ -119,12 +126,20 @@ def main() -> int:
     if arguments.command == "bench":
         from app.measure.bench import bench as run_bench
 
-        return run_bench(arguments.data, arguments.out)
+        return run_bench(arguments.data, arguments.out, arguments.search)
     from app.measure.evaluate import Options
     from app.measure.evaluate import evaluate as run_evaluation
 
     options = Options(fit_curve=arguments.fit, photos=not arguments.no_photos)
     return run_evaluation(arguments.data, arguments.out, options)
+
+
+def _sizes(value: str) -> tuple[int, ...]:
+    """Numbers of faces, comma-separated."""
+    sizes = tuple(int(part) for part in value.split(","))
+    if min(sizes) < 1:
+        raise ValueError("a collection to search has a face or more")
+    return sizes
 
 
 if __name__ == "__main__":

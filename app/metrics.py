@@ -140,6 +140,11 @@ class Metrics:
             "queue_oldest_seconds", "For how long the oldest waiting job has been due", "lane"
         )
         self.album_photos = self._gauge("album_photos", "Photos of all albums, by state", "state")
+        self.vector_indexes = self._gauge(
+            "vector_indexes",
+            "Indexes of large collections' vectors: valid, or unfinished, being built or left half built",
+            "state",
+        )
         self.collections_of_other_models = self._gauge(
             "collections_of_other_models", "Collections whose faces are of a model that does not run here"
         )

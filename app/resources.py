@@ -43,6 +43,7 @@ from app.service.savings import Savings, prices_with
 from app.service.tokens import Tokens
 from app.service.upkeep import Upkeep
 from app.service.users import Users
+from app.service.vector_indexes import VectorIndexes
 from app.settings import Settings
 from app.store import collections as collection_store
 from app.store import migrate, service_secrets
@@ -68,6 +69,7 @@ class Work:
     listings: AlbumListing
     rebuilds: IndexRunner
     upkeep: Upkeep
+    indexes: VectorIndexes
     intake: Intake
 
 
@@ -161,6 +163,7 @@ async def open_resources(settings: Settings, metrics: Metrics | None = None) -> 
         statement_timeout_s=settings.db_statement_timeout_seconds,
         pooled=settings.database_direct_url is not None,
     )
+    maintenance = Database(migrate.direct_url(settings), pool_size=1, max_overflow=0, statement_timeout_s=0)
     tokens = Tokens(settings)
     savings = Savings(database, prices, metrics)
     recall = RecallSampler(database, metrics)
@@ -182,6 +185,9 @@ async def open_resources(settings: Settings, metrics: Metrics | None = None) -> 
         albums = Albums(database, collections, sources, curve)
         album_photos = AlbumPhotos(
             database, albums, storage, pool, limits, fingerprint, settings.photo_cache_days
+        )
+        indexes = VectorIndexes(
+            database, maintenance, settings.vector_index_faces, settings.vector_index_memory_mb
         )
         work = Work(
             PhotoIndexer(
@@ -207,8 +213,10 @@ async def open_resources(settings: Settings, metrics: Metrics | None = None) -> 
                 limits,
                 pool.threads,
                 savings,
+                indexes,
             ),
-            Upkeep(database, storage, curve),
+            Upkeep(database, storage, curve, indexes),
+            indexes,
             Intake(database, album_photos, settings.account_id),
         )
         yield Resources(
@@ -245,6 +253,7 @@ async def open_resources(settings: Settings, metrics: Metrics | None = None) -> 
         await savings.aclose()
         await recall.aclose()
         await database.close()
+        await maintenance.close()
         await urls.aclose()
         await supabase.aclose()
         await tokens.aclose()

@@ -4,12 +4,13 @@ from app.jobs.worker import Lane
 from app.resources import Resources
 from app.service.album_photos import PHOTO_KIND
 from app.service.upkeep import PERIODIC
+from app.service.vector_indexes import KIND as VECTOR_INDEX
 from app.store import queue
 from app.store.index_jobs import KIND as REBUILD
 
 
 def lanes_of(resources: Resources) -> tuple[Lane, ...]:
-    """The lanes for the model that runs, and upkeep.
+    """The lanes for the model that runs, upkeep, and indexes of vectors.
 
     More photos are in hand than there are threads, so that the next ones are fetched while these are
     decoded and searched for faces.
@@ -23,4 +24,5 @@ def lanes_of(resources: Resources) -> tuple[Lane, ...]:
             {"listing": work.listings.work, REBUILD: work.rebuilds.work, "rematch": work.upkeep.work},
         ),
         Lane(queue.UPKEEP, 1, dict.fromkeys((*PERIODIC, "erase"), work.upkeep.work)),
+        Lane(queue.INDEXES, 1, {VECTOR_INDEX: work.indexes.work}),
     )

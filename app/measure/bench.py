@@ -10,15 +10,21 @@ from typing import Any
 from app.measure.bench_albums import FEW_FACES, measure_albums, measure_queue
 from app.measure.bench_engine import engine_rows
 from app.measure.bench_http import measure_search
+from app.measure.bench_search import measure as measure_sizes
 from app.measure.rows import Row
 from app.settings import Settings, load_settings
 
 PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 
 
-def bench(data: Path | None, out: Path) -> int:
-    """Measure on the photos of a folder, or on those of installed packages; returns the exit status."""
+def bench(data: Path | None, out: Path, search_sizes: Sequence[int] = ()) -> int:
+    """Measure on the photos of a folder, or on those of installed packages; returns the exit status.
+
+    With `search_sizes`, only searches among so many made-up faces.
+    """
     settings = load_settings()
+    if search_sizes:
+        return _report(_search_rows(settings, search_sizes), out, {})
     photos = photos_in(data) if data else packaged_photos()
     if not photos:
         print(f"there are no photos in {data}")
@@ -29,13 +35,16 @@ def bench(data: Path | None, out: Path) -> int:
         *_queue_rows(settings),
         *_album_rows(settings, photos),
     ]
+    return _report(rows, out, {"photos": len(photos), "model_pack": settings.model_pack})
+
+
+def _report(rows: Sequence[Row], out: Path, about: dict[str, Any]) -> int:
     width = max(len(row.what) for row in rows)
-    print(f"{len(photos)} photos, model pack {settings.model_pack}")
+    print(", ".join(f"{name} {value}" for name, value in about.items()))
     for row in rows:
         ratio = "" if row.ratio is None else f"  {row.ratio:6.2f} x the reference"
         print(f"{row.what:<{width}}  {row.figure:10.2f} {row.unit:<10}{ratio}")
-    document: dict[str, Any] = {"photos": len(photos), "model_pack": settings.model_pack}
-    document["rows"] = [asdict(row) for row in rows]
+    document = {**about, "rows": [asdict(row) for row in rows]}
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(document, indent=2) + "\n")
     print(f"written to {out}")
@@ -86,6 +95,21 @@ def _album_rows(settings: Settings, photos: Sequence[Path]) -> list[Row]:
             rows.append(Row(f"{name}: {workers} worker(s) from S3", rate, "photos/s", rate / rates.engine))
         best = max(rates.workers.values()) / rates.cores
         rows.append(Row(f"{name}: from S3, a core", best, "photos/s"))
+    return rows
+
+
+def _search_rows(settings: Settings, sizes: Sequence[int]) -> list[Row]:
+    rows = []
+    for found in measure_sizes(settings, sizes):
+        name = f"{found.faces} faces, {found.way}"
+        for load in found.loads:
+            rows.append(Row(f"{name}, {load.clients} clients: p50", load.p50_ms, "ms"))
+            rows.append(Row(f"{name}, {load.clients} clients: p95", load.p95_ms, "ms"))
+            rows.append(Row(f"{name}, {load.clients} clients", load.per_second, "searches/s"))
+        rows.append(Row(f"{name}: mates first, of {found.mated}", 100 * found.mates_first, "%"))
+        rows.append(Row(f"{name}: of all exact matches", 100 * found.matches, "%"))
+        rows.append(Row(f"{name}: stored beside a search", found.stored_per_second, "faces/s"))
+        rows.append(Row(f"{name}: index", found.index_mb, "MB"))
     return rows
 
 

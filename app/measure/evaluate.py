@@ -23,6 +23,7 @@ from app.measure.engine import LIMITS, LocalEngine, central
 from app.measure.layout import Data
 from app.measure.recognition import Recognition
 from app.measure.service import running
+from app.measure.spread import Spread
 from app.measure.worst import Worst
 from app.settings import Settings, SettingsError, load_settings
 
@@ -114,6 +115,8 @@ def _recognised(
     if options.fit_curve:
         left_out = len(data.everybody) - len(data.people)
         print(f"similarity curve written to {fit.write(pack, measured, data.name, left_out)}")
+        seen = f"{len(gallery.vectors)} photos of {len(np.unique(gallery.people))} people"
+        Spread.fit(gallery.vectors, gallery.people, f"pack {pack.name}, {data.name}, {seen}").write()
     found = replace(found, recognition=measured, worst=worst.worst(compared, curve, pictures=options.photos))
     return found, studies.of_gallery(gallery, measured, curve) if data.is_lfw else {}
 

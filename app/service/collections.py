@@ -12,6 +12,7 @@ from app.errors import (
     ResourceAlreadyExistsException,
     ServiceQuotaExceededException,
 )
+from app.service import vector_indexes
 from app.store import albums as album_store
 from app.store import collections as store
 from app.store import queue
@@ -128,8 +129,9 @@ class Collections:
 
 
 async def remove(session: AsyncSession, place: Place) -> None:
-    """Erase a collection; a worker erases the files of an album."""
+    """Erase a collection; a worker erases the files of an album, and the indexes of its vectors."""
     album = await album_store.find(session, place)
     await store.remove(session, *place)
+    await vector_indexes.forget(session, place)
     if album is not None:
         await queue.put(session, UPKEEP, "erase", [album.storage_prefix])

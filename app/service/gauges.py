@@ -10,9 +10,10 @@ from app.engine.packs import Pack
 from app.errors import ServiceUnavailableError
 from app.metrics import Metrics
 from app.store import gauges as store
+from app.store import vector_indexes
 from app.store.database import Database, StatementFailedError
 
-_LANES = ("photos", "tasks", "upkeep")
+_LANES = ("photos", "tasks", "upkeep", "indexes")
 _FRESH_S = 5.0
 _PATIENCE_S = 3.0
 
@@ -54,6 +55,7 @@ class Gauges:
         async with self._database.session() as session:
             lanes = {lane.lane: lane for lane in await store.lanes(session)}
             photos = await store.photos_by_state(session)
+            indexes = await vector_indexes.present(session)
             others = await store.collections_of_other_models(session, self._model)
         self._metrics.database_up.set(1)
         for name in _LANES:
@@ -63,6 +65,9 @@ class Gauges:
             self._metrics.queue_oldest_seconds.labels(name).set(lane.oldest_s)
         for state, count in photos.items():
             self._metrics.album_photos.labels(state).set(count)
+        valid = sum(index.valid for index in indexes)
+        self._metrics.vector_indexes.labels("valid").set(valid)
+        self._metrics.vector_indexes.labels("unfinished").set(len(indexes) - valid)
         self._metrics.collections_of_other_models.set(others)
 
     def _look_at_disk(self) -> None:

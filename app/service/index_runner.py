@@ -21,6 +21,7 @@ from app.service.photos import reference_of, source_of
 from app.service.recognition import MOST_FACES, ONE_PERSON, SAME_FACE_IOU, embedding_of
 from app.service.savings import Savings
 from app.service.users import MAX_FACES_A_USER
+from app.service.vector_indexes import VectorIndexes
 from app.store import albums as album_store
 from app.store import collections as collection_store
 from app.store import index_jobs as store
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 _BATCH = 500
 _STORAGE_TRIES = 4
 _BUSY_S = 0.3
+# On a busy machine an index took 11 vectors a second; workers' statements may last 600 seconds.
+_MOST_THROUGH_AN_INDEX = 2000
 _PHOTOS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif"})
 
 
@@ -55,6 +58,7 @@ class IndexRunner:
         limits: ImageLimits,
         at_once: int,
         savings: Savings,
+        indexes: VectorIndexes,
     ) -> None:
         self._database = database
         self._sources = sources
@@ -63,6 +67,7 @@ class IndexRunner:
         self._limits = limits
         self._at_once = at_once
         self._savings = savings
+        self._indexes = indexes
 
     async def work(self, claim: Claim) -> None:
         """Work on some of a job; what is left of it waits for its next turn, behind others.
@@ -214,6 +219,7 @@ class IndexRunner:
 
     async def _switch(self, job: Job) -> None:
         """Put everything that was made in place at once, unless there is more to embed before."""
+        await self._make_way(job)
         async with self._database.session() as session:
             # Nobody stores or deletes while the vectors change places.
             model = await collection_store.lock(session, job.account_id, job.collection_id)
@@ -240,6 +246,13 @@ class IndexRunner:
             else:
                 await index_switch.switch_photos(session, job, MAX_FACES_A_USER)
             await store.finish(session, job.job_id, "succeeded")
+
+    async def _make_way(self, job: Job) -> None:
+        """Take an index away that would take longer, vector by vector, than a statement may."""
+        async with self._database.session() as session:
+            items = await store.next_number(session, job.job_id)
+        if job.kind == "reembed" or items > _MOST_THROUGH_AN_INDEX:
+            await self._indexes.take_away((job.account_id, job.collection_id))
 
     async def _finish(self, job: Job, state: store.State, reason: str) -> None:
         async with self._database.session() as session:

@@ -1,4 +1,4 @@
-"""What has to be done now and then, whoever works: retention, files of erased albums, old jobs."""
+"""What has to be done now and then, whoever works: retention, files of erased albums, old jobs, indexes."""
 
 import logging
 from datetime import timedelta
@@ -7,6 +7,7 @@ from uuid import UUID
 from app.engine.similarity import SimilarityCurve
 from app.images.storage import PhotoStorage
 from app.service.collections import remove
+from app.service.vector_indexes import VectorIndexes
 from app.store import albums, index_jobs, matches, queue
 from app.store.database import Database
 from app.store.queue import Claim
@@ -15,7 +16,8 @@ log = logging.getLogger(__name__)
 
 RETENTION = "retention"
 FORGETTING = "forgetting"
-PERIODIC = {RETENTION: timedelta(minutes=10), FORGETTING: timedelta(hours=1)}
+INDEXING = "indexing"
+PERIODIC = {RETENTION: timedelta(minutes=10), FORGETTING: timedelta(hours=1), INDEXING: timedelta(minutes=10)}
 """Periodic tasks by kind, and how long each rests."""
 
 # A photo that was in hand when its album was erased may leave a thumbnail behind for this long.
@@ -26,8 +28,11 @@ _BATCH = 20
 class Upkeep:
     """Does jobs that need neither photos nor a request."""
 
-    def __init__(self, database: Database, storage: PhotoStorage, curve: SimilarityCurve) -> None:
+    def __init__(
+        self, database: Database, storage: PhotoStorage, curve: SimilarityCurve, indexes: VectorIndexes
+    ) -> None:
         self._database = database
+        self._indexes = indexes
         self._storage = storage
         self._curve = curve
 
@@ -49,6 +54,8 @@ class Upkeep:
         if claim.kind == "rematch":
             await self._rematch(claim)
             return
+        if claim.kind == INDEXING:
+            await self._indexes.look()
         async with self._database.session() as session:
             if claim.kind == RETENTION:
                 for album in await albums.expired(session, _BATCH):

@@ -1,14 +1,14 @@
 """The connection pool, sessions, and what a lost database means to a client."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, event, make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import QueuePool
 
 from app.errors import ServiceUnavailableError
@@ -53,7 +53,7 @@ class Database:
         pool_size: connections that are kept.
         max_overflow: how many more may be open under load.
         recycle_s: after how long a connection is replaced.
-        statement_timeout_s: what a statement may take; then it fails as ServiceUnavailableError.
+        statement_timeout_s: what a statement may take; then it fails as ServiceUnavailableError. 0: any time.
         pooled: the address is that of a connection pooler in transaction mode, such as PgBouncer: from one
             transaction to the next the server's end is another one, so nothing may be kept at it.
     """
@@ -107,19 +107,11 @@ class Database:
         Raises:
             ServiceUnavailableError: the database can't be reached, or the pool is exhausted.
         """
-        try:
+        with _translated():
             async with self._sessions() as session, session.begin():
                 if long:
                     await session.execute(text(f"SET LOCAL statement_timeout = {self._long_ms}"))
                 yield session
-        except (OperationalError, InterfaceError, PoolTimeoutError) as error:
-            raise ServiceUnavailableError from error
-        except DBAPIError as error:
-            if error.connection_invalidated:
-                raise ServiceUnavailableError from error
-            # PostgreSQL's own text may quote a row, so only its kind goes on to the log.
-            sqlstate = getattr(error.orig, "sqlstate", None) or ""
-            raise StatementFailedError(type(error.orig).__name__, sqlstate) from None
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncSession]:
@@ -127,6 +119,23 @@ class Database:
         async with self.session() as session:
             await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             yield session
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[AsyncConnection]:
+        """A connection without transactions, for statements that PostgreSQL takes only so.
+
+        It is closed at the end, and its locks and settings end with it.
+
+        Raises:
+            ServiceUnavailableError: the database can't be reached.
+        """
+        with _translated():
+            async with self._engine.connect() as connection:
+                await connection.execution_options(isolation_level="AUTOCOMMIT")
+                try:
+                    yield connection
+                finally:
+                    await connection.invalidate()
 
     async def check(self) -> str:
         """Ask the database for its version; raises ServiceUnavailableError when it can't answer."""
@@ -147,6 +156,21 @@ class Database:
 
     async def close(self) -> None:
         await self._engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Errors of the driver as those that others here know."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+        raise ServiceUnavailableError from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise ServiceUnavailableError from error
+        # PostgreSQL's own text may quote a row, so only its kind goes on to the log.
+        sqlstate = getattr(error.orig, "sqlstate", None) or ""
+        raise StatementFailedError(type(error.orig).__name__, sqlstate) from None
 
 
 def options_with(url: str, settings: Mapping[str, int]) -> str:

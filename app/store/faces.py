@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.domain import Box, Page, PublicId, StoredFace, Vector
 from app.errors import InvalidParameterException
+from app.store.nearest import nearest as nearest_rows
 from app.store.tables import faces
-from app.store.vectors import cosine_of, distance_to, near
+from app.store.vectors import cosine_of
 
 _SHOWN = (
     faces.c.face_id,
@@ -154,20 +155,24 @@ async def nearest(
     leave_out: UUID | None = None,
     by_index: bool = True,
 ) -> list[tuple[StoredFace, float]]:
-    """The faces most like a probe with their cosines, best first. Exact: every face is compared.
+    """The faces most like a probe with their cosines, best first.
 
     Args:
-        by_index: an index of vectors may help where there is one; without it the search is always exact.
+        by_index: the collection's index may help if it has one; without it the search is always exact.
     """
-    distance = distance_to(faces.c.embedding, probe)
-    query = _in(account_id, collection_id).add_columns(distance.label("distance"))
-    query = query.where(near(distance, min_cosine))
-    if leave_out is not None:
-        query = query.where(faces.c.face_id != leave_out)
-    # No index knows the sum.
-    order = "distance" if by_index else (distance + 0.0).asc()
-    rows = await session.execute(query.order_by(order, faces.c.face_id).limit(limit))
-    return [(_stored(row), cosine_of(row.distance)) for row in rows]
+    found = await nearest_rows(
+        session,
+        faces,
+        faces.c.face_id,
+        _SHOWN,
+        (account_id, collection_id),
+        probe,
+        min_cosine=min_cosine,
+        limit=limit,
+        leave_out=leave_out,
+        by_index=by_index,
+    )
+    return [(_stored(row), cosine_of(row.distance)) for row in found]
 
 
 @dataclass(frozen=True, slots=True)

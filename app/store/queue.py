@@ -21,6 +21,9 @@ from app.store.tables import jobs
 UPKEEP = "upkeep"
 """The lane of work that needs no model."""
 
+INDEXES = "indexes"
+"""The lane of building indexes of vectors, which takes long and waits for nothing but the database."""
+
 Place: TypeAlias = tuple[str, str]
 """An account and a collection; a job of theirs goes when the collection goes."""
 

@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.domain import Member, Page, PublicId, User, Vector
 from app.errors import ConflictException, ResourceNotFoundException
+from app.store.nearest import nearest as nearest_rows
 from app.store.tables import faces, users
-from app.store.vectors import cosine_of, distance_to, near
+from app.store.vectors import cosine_of
 
 # True for a row that an upsert inserted: only an updated row has an old version.
 _IS_NEW: ColumnElement[bool] = literal_column("(xmax = 0)")
@@ -242,18 +243,19 @@ async def nearest(
     limit: int,
     leave_out: str | None = None,
 ) -> list[UserMatch]:
-    """The users most like a probe, best first. Exact: every user is compared."""
-    distance = distance_to(users.c.embedding, probe)
-    query = select(users.c.user_id, users.c.member_id, users.c.metadata, distance.label("distance")).where(
-        users.c.account_id == account_id,
-        users.c.collection_id == collection_id,
-        users.c.embedding.is_not(None),
-        near(distance, min_cosine),
+    """The users most like a probe, best first."""
+    found = await nearest_rows(
+        session,
+        users,
+        users.c.user_id,
+        (users.c.user_id, users.c.member_id, users.c.metadata),
+        (account_id, collection_id),
+        probe,
+        min_cosine=min_cosine,
+        limit=limit,
+        leave_out=leave_out,
     )
-    if leave_out is not None:
-        query = query.where(users.c.user_id != leave_out)
-    rows = await session.execute(query.order_by("distance", users.c.user_id).limit(limit))
-    return [UserMatch(row.user_id, row.member_id, row.metadata, cosine_of(row.distance)) for row in rows]
+    return [UserMatch(row.user_id, row.member_id, row.metadata, cosine_of(row.distance)) for row in found]
 
 
 def _is(account_id: str, collection_id: str, user_id: str) -> ColumnElement[bool]:

@@ -1,14 +1,24 @@
 """Cosines in SQL: pgvector's negative inner product of unit vectors in half precision."""
 
 from pgvector.sqlalchemy import HALFVEC
-from sqlalchemy import Column, ColumnElement, Double, literal, true
+from sqlalchemy import Column, ColumnElement, Double, cast, func, literal, literal_column, true
 
 from app.domain import Vector
 
 
-def distance_to(embedding: Column[list[float]], probe: Vector) -> ColumnElement[float]:
+def distance_to(embedding: ColumnElement[list[float]], probe: Vector) -> ColumnElement[float]:
     """The negative cosine of a column of unit vectors and a probe."""
     return embedding.op("<#>", return_type=Double())(literal(probe, HALFVEC(len(probe))))
+
+
+def sized(embedding: Column[list[float]], size: int) -> ColumnElement[list[float]]:
+    """A column of vectors as an index holds it: of one size, which the column itself does not have."""
+    return cast(embedding, HALFVEC(size))
+
+
+def has_size(embedding: Column[list[float]], size: int) -> ColumnElement[bool]:
+    """Whether a vector is of a size; written into the statement, so that the planner knows it."""
+    return func.vector_dims(embedding) == literal_column(str(int(size)))
 
 
 def near(distance: ColumnElement[float], min_cosine: float) -> ColumnElement[bool]:

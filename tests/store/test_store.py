@@ -200,6 +200,26 @@ def test_migration_gives_a_vector_to_users_who_have_faces_already(url: str) -> N
     assert np.asarray(kept[0][1].strip("[]").split(","), float) == pytest.approx([0.6, 0.8], abs=1e-3)
 
 
+def test_a_vector_stays_in_its_row_beside_much_text(url: str) -> None:
+    """A search would have to fetch each from elsewhere."""
+    migrate.upgrade(url)
+    much = {"words": [uuid4().hex for _ in range(200)]}
+
+    async def work(session: AsyncSession) -> None:
+        await collections.create(session, ONE, "people", "1.0")
+        await users.ensure(session, ONE, "people", PublicId("u", "u"))
+        await faces.add(session, ONE, "people", [face(1, "u")])
+        await users.refresh_vector(session, ONE, "people", "u")
+        await users.set_metadata(session, ONE, "people", "u", much)
+
+    run(url, work)
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        query = "SELECT pg_column_toast_chunk_id(metadata), pg_column_toast_chunk_id(embedding) FROM users"
+        [(text_elsewhere, vector_elsewhere)] = connection.execute(query).fetchall()
+    assert text_elsewhere is not None
+    assert vector_elsewhere is None
+
+
 def test_a_user_is_new_once(url: str) -> None:
     migrate.upgrade(url)
 
