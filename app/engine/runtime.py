@@ -24,7 +24,7 @@ def providers() -> list[str | tuple[str, dict[str, str]]]:
     return [(_CUDA, {"use_tf32": "0"}), "CPUExecutionProvider"]
 
 
-def open_session(path: Path) -> onnxruntime.InferenceSession:
+def open_session(model: Path | bytes) -> onnxruntime.InferenceSession:
     """An ONNX Runtime session that computes in the thread that calls it.
 
     One thread a call, and one calling thread a core, gives more images a second than several threads
@@ -36,4 +36,4 @@ def open_session(path: Path) -> onnxruntime.InferenceSession:
     options.log_severity_level = 3
     # The arena would keep the largest image's buffers for every thread, for ever.
     options.enable_cpu_mem_arena = False
-    return onnxruntime.InferenceSession(path, options, providers=providers())
+    return onnxruntime.InferenceSession(model, options, providers=providers())

@@ -16,8 +16,13 @@ IDENTICAL = (0.95, 100.0)
 UNLIKE = (0.0, 0.0)
 
 
-def write(pack: Pack, points: Sequence[OperatingPoint], source: str) -> Path:
-    """Write the curve of a pack's recogniser; `source` says what it was fitted to."""
+def write(pack: Pack, points: Sequence[OperatingPoint], median: float, source: str) -> Path:
+    """Write the curve of a pack's recogniser.
+
+    Args:
+        median: the cosine that half of the genuine pairs reach.
+        source: what it was fitted to.
+    """
     name = pack.recogniser.name.removesuffix(".onnx")
     knots = [(round(point.cosine.value, 4), SIMILARITY_AT_FMR[point.fmr]) for point in points]
     document = {
@@ -33,6 +38,7 @@ def write(pack: Pack, points: Sequence[OperatingPoint], source: str) -> Path:
             }
             for point in points
         ],
+        "half_found_at": round(median, 2),
         "knots": sorted([UNLIKE, *knots, IDENTICAL]),
     }
     path = CURVES / f"{name}.json"
