@@ -8,10 +8,12 @@
 # No step depends on the processor; for both kinds at once, to a registry of yours:
 #   docker buildx build --platform linux/amd64,linux/arm64 -t registry.example.org/svc-face-recon --push .
 #
-# The image holds no model unless its builder accepts the licence of the weights:
+# The image holds no model unless its builder accepts the licence of the weights, or takes the pack opencv, whose
+# licences ask for nothing:
 #   docker build --build-arg BAKE_MODEL_PACK=buffalo_l --build-arg ACCEPT_MODEL_LICENSE=true .
+#   docker build --build-arg BAKE_MODEL_PACK=opencv .
 # Otherwise the pack lies in the volume /models, put there by `python -m app models install` or at the first
-# start with ACCEPT_MODEL_LICENSE=true.
+# start (with ACCEPT_MODEL_LICENSE=true, unless it is opencv).
 ARG PYTHON_VERSION=3.11
 # What the pinned onnxruntime-gpu was built for: CUDA 13 and cuDNN 9.
 ARG CUDA_VERSION=13.0.2
@@ -32,10 +34,9 @@ ARG BAKE_MODEL_PACK=
 ARG ACCEPT_MODEL_LICENSE=false
 RUN mkdir /models \
     && if [ -n "$BAKE_MODEL_PACK" ]; then \
-        if [ "$ACCEPT_MODEL_LICENSE" != true ]; then \
-            echo "to bake a pack, accept its licence: --build-arg ACCEPT_MODEL_LICENSE=true" && exit 1; \
-        fi; \
-        MODELS_DIR=/models /venv/bin/python -m app models install "$BAKE_MODEL_PACK" --accept-license; \
+        set -- "$BAKE_MODEL_PACK"; \
+        if [ "$ACCEPT_MODEL_LICENSE" = true ]; then set -- "$@" --accept-license; fi; \
+        MODELS_DIR=/models /venv/bin/python -m app models install "$@"; \
     fi
 
 FROM nvidia/cuda:${CUDA_VERSION}-cudnn-runtime-ubuntu24.04 AS cuda-base

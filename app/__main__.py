@@ -46,8 +46,10 @@ def main() -> int:
     actions.add_parser("list", help="the packs, their licences, and which are installed")
     install = actions.add_parser("install", help="download, check and unpack a pack")
     install.add_argument("name")
-    install.add_argument("--accept-license", action="store_true", help="accept the pack's licence")
-    install.add_argument("--url", help="where the archives lie, instead of MODEL_URL")
+    install.add_argument(
+        "--accept-license", action="store_true", help="accept the pack's licence, where it asks for that"
+    )
+    install.add_argument("--url", help="a mirror of where packs are published, instead of MODEL_URL")
     verify = actions.add_parser("verify", help="compare the files of a pack with the published hashes")
     verify.add_argument("name", nargs="?", help="the pack; without it, MODEL_PACK")
 

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 1 if problems else 0
 
     print(f"{name}: {pack.licence}")
-    if not arguments.accept_license:
+    if not (pack.permissive or arguments.accept_license):
         return _fail("add --accept-license if your use is within this licence")
     try:
         folder = install(pack, settings.models_path, arguments.url or settings.model_url, progress=print)

@@ -181,7 +181,7 @@ async def open_resources(settings: Settings, metrics: Metrics | None = None) -> 
                 await service_secrets.obtain(session, name) for name in ("paging", "links", "guests")
             ]
         limits = of_settings(settings)
-        fingerprint = _fingerprint(settings, pipeline.pack)
+        fingerprint = _fingerprint(settings, pipeline)
         albums = Albums(database, collections, sources, curve)
         album_photos = AlbumPhotos(
             database, albums, storage, pool, limits, fingerprint, settings.photo_cache_days
@@ -262,7 +262,8 @@ async def open_resources(settings: Settings, metrics: Metrics | None = None) -> 
         pool.close()
 
 
-def _fingerprint(settings: Settings, pack: Pack) -> str:
+def _fingerprint(settings: Settings, pipeline: Pipeline) -> str:
     """Of what decides which faces a photo has, and their vectors; photos of another are indexed anew."""
-    parts = (pack.name, pack.face_model_version, settings.min_face_confidence, settings.max_faces_per_image)
+    pack, least = pipeline.pack, pipeline.detector.first.min_score
+    parts = (pack.name, pack.face_model_version, least, settings.max_faces_per_image)
     return hashlib.sha256(repr(parts).encode()).hexdigest()

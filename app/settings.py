@@ -99,17 +99,17 @@ class Settings(BaseSettings):
     vector_index_faces: int = Field(default=100_000, ge=0)
     vector_index_memory_mb: int = Field(default=2048, ge=64, le=1_000_000)
 
-    model_pack: Literal["mobile", "buffalo_l", "buffalo_s", "antelopev2"] = "mobile"
+    model_pack: Literal["mobile", "buffalo_l", "buffalo_s", "antelopev2", "opencv"] = "mobile"
     models_dir: Path | None = None
     accept_model_license: bool = False
-    model_url: str = Field(
-        default="https://github.com/deepinsight/insightface/releases/download/v0.7",
-        pattern=r"^https?://",
-    )
-    face_recognition_threshold: float = Field(default=0.35, ge=-1, le=1)
+    # A mirror; each pack has an address of its own.
+    model_url: str | None = Field(default=None, pattern=r"^https?://")
+    # Without it the pack's own: cosines of different recognisers mean different things.
+    face_recognition_threshold: float | None = Field(default=None, ge=-1, le=1)
     fpir_target: float = Field(default=0.01, gt=0, lt=1)
     max_faces_per_image: int = Field(default=100, ge=1, le=1000)
-    min_face_confidence: float = Field(default=0.5, ge=0.05, le=1)
+    # Without it the network's own: scores of different ones mean different things, too.
+    min_face_confidence: float | None = Field(default=None, ge=0.05, le=1)
     inference_threads: int = Field(default=0, ge=0, le=256)
     inference_queue_size: int = Field(default=128, ge=64, le=10_000)
     inference_deadline_seconds: float = Field(default=10, gt=0, le=600)

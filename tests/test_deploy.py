@@ -268,7 +268,8 @@ def test_env_example_is_a_valid_configuration(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.delenv(name, raising=False)
     settings = Settings(_env_file=ROOT / ".env.example")  # type: ignore[call-arg]  # pydantic-settings' own
     assert settings.model_pack == "buffalo_l"
-    assert settings.model_url.startswith("https://")
+    assert settings.model_url is None
+    assert settings.min_face_confidence is None
 
 
 def test_every_dependency_states_its_reason() -> None:

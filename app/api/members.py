@@ -197,7 +197,9 @@ async def compare(request: Request, resources: ResourcesNow, caller: Reader) -> 
 
 
 def _threshold(asked: float | None, resources: Resources) -> float:
-    return resources.settings.face_recognition_threshold if asked is None else asked
+    own = resources.pack.member_threshold
+    preferred = resources.settings.face_recognition_threshold
+    return asked if asked is not None else own if preferred is None else preferred
 
 
 def _summary(member: Member) -> dict[str, Any]:

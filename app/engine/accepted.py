@@ -1,4 +1,6 @@
-"""A pack whose licence was accepted beforehand is downloaded when the service or a worker starts."""
+"""A pack whose licence was accepted beforehand, or need not be, is downloaded when the service or a worker
+starts.
+"""
 
 import logging
 from pathlib import Path
@@ -11,7 +13,9 @@ log = logging.getLogger("app")
 
 
 def obtain(settings: Settings) -> tuple[Pack, Path]:
-    """The chosen pack and its folder, checked; downloaded if need be and ACCEPT_MODEL_LICENSE is true.
+    """The chosen pack and its folder, checked; downloaded if need be and its licence allows.
+
+    It allows when it is permissive or ACCEPT_MODEL_LICENSE is true.
 
     Several processes and containers that share the folder of the models download it once; the others
     wait.
@@ -21,15 +25,19 @@ def obtain(settings: Settings) -> tuple[Pack, Path]:
             failed.
     """
     name = settings.model_pack
+    pack = PACKS[name]
     try:
         return require(name, settings.models_path)
     except PackNotInstalledError:
         # A packaged one is not among the releases.
-        if not settings.accept_model_license or PACKS[name].python_package is not None:
+        if not (pack.permissive or settings.accept_model_license) or pack.python_package is not None:
             raise
-    log.info("ACCEPT_MODEL_LICENSE accepts the licence of %s: %s", name, PACKS[name].licence)
+    if pack.permissive:
+        log.info("the licence of %s: %s", name, pack.licence)
+    else:
+        log.info("ACCEPT_MODEL_LICENSE accepts the licence of %s: %s", name, pack.licence)
     try:
-        install_if_missing(PACKS[name], settings.models_path, settings.model_url, progress=log.info)
+        install_if_missing(pack, settings.models_path, settings.model_url, progress=log.info)
     except InstallError as error:
         raise PackNotInstalledError(f"model pack {name} was not installed: {error}") from error
     return require(name, settings.models_path)

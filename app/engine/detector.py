@@ -1,12 +1,12 @@
-"""Multi-scale face detection: SCRFD, run where it finds something.
+"""Multi-scale face detection: a network, run where it finds something.
 
 A coarse pass over the photo, a tiny pass for faces that fill the frame, and a finer pass over the
-region that holds small candidates. The figures beside the constants were measured on 189 WIDER FACE
-photos of 1024 px and on crops of LFW; docs/adr/0005 has the table. A side is a box's longer side.
+region that holds small candidates. The figures beside the constants were measured with SCRFD on 189 WIDER
+FACE photos of 1024 px and on crops of LFW; docs/adr/0005 has the table, docs/adr/0019 says how YuNet does
+with them. A side is a box's longer side.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.domain import Pixels
+from app.engine.look import SAME_IOU, STRIDE, Network
 from app.engine.model import Floats
-from app.engine.scrfd import STRIDE, Scrfd
 from app.engine.shrink import shrunk
 
 # Long side of the coarse pass. It finds 98 % of LFW faces of 20 px and more; it finds all faces that
@@ -34,26 +34,22 @@ TINY_MIN_FACE = 48
 FINE_SIDE = 1280
 # The finer pass is left out unless it enlarges by this factor.
 FINE_MIN_GAIN = 1.25
-# What starts the finer pass: a coarse candidate with this score, and a side up to this in coarse pixels.
-# At 0.15, 98 % of faces of 14 px are candidates; 0.2 loses 0.1 % of recall and runs 12 % less often. No
-# LFW photo of 200 starts it; a limit of 48 px starts 3 of 200 and adds under 0.3 %.
-TRIGGER_SCORE = 0.2
+# What starts the finer pass: a coarse candidate with the network's trigger score, and a side up to this in
+# coarse pixels. No LFW photo of 200 starts it; a limit of 48 px starts 3 of 200 and adds under 0.3 %.
 TRIGGER_MAX_FACE = 32
 # The region is the candidates' bounding rectangle, widened per candidate by its side and this many fine
 # pixels, so that faces that the coarse pass did not see beside those it saw lie within.
 REGION_MARGIN = 32
-# Two detections are one face when their boxes overlap this much, or when one lies in the other (shared
-# area over the smaller) and their landmarks are this near (mean distance over the larger side).
-SAME_IOU = 0.4
+# Two detections are one face when their boxes overlap as much as within a look, or when one lies in the other
+# (shared area over the smaller) and their landmarks are this near (mean distance over the larger side).
 SAME_NESTED = 0.7
 SAME_LANDMARKS = 0.25
 # Landmarks on LFW are wrong by 9 % of the face at 14 px, 3.3 % at 28, 2 % at 56, 1.5 % at 80: of two views
 # of one face the one seen in more pixels is kept; its worth is damped below this side.
 FULL_QUALITY_FACE = 48
-# A face that no view shows in this many pixels is as often wrong as one with a score this much lower: the
-# finer pass sees hands and flowers larger, too. At 10 false positives in all, 84.8 % of the annotated faces
-# from 40 px are found with it and 80.7 % without.
-SURE_FACE, UNSURE_FACTOR = 24, 0.85
+# A face that no view shows in this many pixels is worth less than its score: the finer pass sees hands and
+# flowers larger, too.
+SURE_FACE = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +102,14 @@ class Detector:
     """Finds faces from 40 px in a 1920 px photo up to faces larger than the frame.
 
     Args:
-        path: an SCRFD model with five points (Guo et al., SCRFD, ICLR 2022).
-        min_score: the least score of a face, 0..1.
+        network: what finds faces with five points in a picture.
+        min_score: the least score of a face, 0..1; None for the network's own.
     """
 
-    def __init__(self, path: Path, min_score: float) -> None:
-        self._model = Scrfd(path, SAME_IOU)
-        self._min_score = min_score
+    def __init__(self, network: Network, min_score: float | None) -> None:
+        self.scores = network.scores
+        self._network = network
+        self.min_score = network.scores.least if min_score is None else min_score
 
     def detect(self, image: Pixels) -> list[Detection]:
         """The faces of an upright image, shape (height, width, 3), BGR; best score first."""
@@ -122,25 +119,26 @@ class Detector:
         coarse = shrunk(fine, min(COARSE_SIDE, max(COARSE_MIN_SIDE, longest)))
         tiny = shrunk(coarse, TINY_SIDE)
 
-        candidates = self._run(coarse, (width, height), min(TRIGGER_SCORE, self._min_score))
-        large = self._run(tiny, (width, height), self._min_score)
+        candidates = self._run(coarse, (width, height), min(self.scores.trigger, self.min_score))
+        large = self._run(tiny, (width, height), self.min_score)
         passes = [
-            candidates.take(candidates.scores >= self._min_score),
+            candidates.take(candidates.scores >= self.min_score),
             large.take(large.sides >= TINY_MIN_FACE),
         ]
         if max(fine.shape) >= FINE_MIN_GAIN * max(coarse.shape):
-            region = _region_of_small(candidates, fine, (width, height))
+            likely = candidates.take(candidates.scores >= self.scores.trigger)
+            region = _region_of_small(likely, fine, (width, height))
             if region is not None:
                 passes.append(self._run_region(fine, region, (width, height)))
-        merged = _merge(passes)
-        return _detections(merged.take(merged.scores >= self._min_score))
+        merged = _merge(passes, self.scores.small)
+        return _detections(merged.take(merged.scores >= self.min_score))
 
     def _run(self, canvas: Pixels, size: tuple[int, int], min_score: float) -> _Pass:
         """Detect on a resized picture; the result is for a picture of `size` (width, height)."""
         height, width = canvas.shape[:2]
         below, right = -height % STRIDE, -width % STRIDE
         padded = cv2.copyMakeBorder(canvas, 0, below, 0, right, cv2.BORDER_CONSTANT)
-        found = self._model.look(np.asarray(padded, np.uint8), min_score)
+        found = self._network.look(np.asarray(padded, np.uint8), min_score)
         factor = np.array([size[0] / width, size[1] / height], np.float32)
         boxes = found.boxes.reshape(-1, 2, 2)
         sides = (boxes[:, 1] - boxes[:, 0]).max(axis=1, initial=0)
@@ -149,7 +147,7 @@ class Detector:
     def _run_region(self, fine: Pixels, region: _Region, size: tuple[int, int]) -> _Pass:
         height, width = fine.shape[:2]
         left, top, right, bottom = region
-        found = self._run(fine[top:bottom, left:right], (right - left, bottom - top), self._min_score)
+        found = self._run(fine[top:bottom, left:right], (right - left, bottom - top), self.min_score)
         # A face cut by the region's edge, unless that is the photo's, is left to the coarse pass.
         lefts, tops, rights, bottoms = found.boxes.T
         whole = ((lefts > 0) | (left == 0)) & ((tops > 0) | (top == 0))
@@ -168,7 +166,7 @@ class Detector:
 def _region_of_small(candidates: _Pass, fine: Pixels, size: tuple[int, int]) -> _Region | None:
     """The part of the fine picture to look at again, in its pixels; None when nothing small is there."""
     height, width = fine.shape[:2]
-    small = candidates.take((candidates.sides <= TRIGGER_MAX_FACE) & (candidates.scores >= TRIGGER_SCORE))
+    small = candidates.take(candidates.sides <= TRIGGER_MAX_FACE)
     if not len(small.scores):
         return None
     boxes = small.boxes * np.array([width / size[0], height / size[1]] * 2, np.float32)
@@ -178,8 +176,11 @@ def _region_of_small(candidates: _Pass, fine: Pixels, size: tuple[int, int]) -> 
     return _Region(left, top, right, bottom) if right > left and bottom > top else None
 
 
-def _merge(passes: list[_Pass]) -> _Pass:
-    """All faces once, each in the view that saw it best, with the score of the view that was surest."""
+def _merge(passes: list[_Pass], small: float) -> _Pass:
+    """All faces once, each in the view that saw it best, with the score of the view that was surest.
+
+    Scores of faces that no view shows well are multiplied by `small`.
+    """
     every = _Pass(*(np.concatenate(fields) for fields in zip(*passes, strict=True)))
     worth = every.scores * np.minimum(1, every.sides / FULL_QUALITY_FACE)
     every = every.take(np.argsort(-worth, kind="stable"))
@@ -188,7 +189,7 @@ def _merge(passes: list[_Pass]) -> _Pass:
     for index, others in enumerate(same):
         kept[index] = not (others & kept).any()
     scores = np.where(same, every.scores, 0).max(axis=1, initial=0)
-    scores[every.sides < SURE_FACE] *= UNSURE_FACTOR
+    scores[every.sides < SURE_FACE] *= small
     merged = every._replace(scores=scores).take(kept)
     return merged.take(np.argsort(-merged.scores, kind="stable"))
 

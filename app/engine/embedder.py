@@ -1,4 +1,4 @@
-"""Face embeddings: ArcFace's alignment and network."""
+"""Face embeddings: ArcFace's alignment, which SFace shares, and a network."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +8,7 @@ import numpy as np
 
 from app.domain import Pixels, Vector
 from app.engine.crops import aligned
-from app.engine.model import RECOGNISER, Floats, Model
+from app.engine.model import Floats, Model, Scaling
 
 
 class Embedding(NamedTuple):
@@ -19,10 +19,12 @@ class Embedding(NamedTuple):
 
 
 class Embedder:
-    """Turns an aligned face into a unit vector (Deng et al., ArcFace, CVPR 2019)."""
+    """Turns an aligned face into a unit vector (Deng et al., ArcFace, CVPR 2019; Zhong et al., SFace, TIP
+    2021).
+    """
 
-    def __init__(self, path: Path, vector_size: int) -> None:
-        self._model = Model(path, RECOGNISER)
+    def __init__(self, path: Path, vector_size: int, scaling: Scaling) -> None:
+        self._model = Model(path, scaling)
         self._vector_size = vector_size
 
     def embed(self, image: Pixels, landmarks: Floats, *, mirror: bool = False) -> Embedding:

@@ -17,9 +17,9 @@ Floats = NDArray[np.float32]
 _BLOCK = 16
 
 
-def for_cpu(path: Path) -> bytes:
-    """An ONNX file, rewritten, as bytes of another."""
-    model = onnx.load(path)
+def for_cpu(file: Path | bytes) -> bytes:
+    """An ONNX file, or what it holds, rewritten."""
+    model = onnx.load(file) if isinstance(file, Path) else onnx.load_from_string(file)
     graph = model.graph
     weights = _Weights(graph)
     nodes = []
@@ -32,7 +32,7 @@ def for_cpu(path: Path) -> bytes:
             nodes.append(node)
     del graph.node[:]
     graph.node.extend(nodes)
-    weights.drop_unused()
+    weights.tidy()
     serialized: bytes = model.SerializeToString()
     return serialized
 
@@ -56,13 +56,17 @@ class _Weights:
         self._graph.initializer.append(tensor)
         return name
 
-    def drop_unused(self) -> None:
-        """Forget what no node takes any more; older files list their constants among the inputs, too."""
+    def tidy(self) -> None:
+        """Forget what no node takes any more, and take constants off the list of inputs.
+
+        Older files have them there, and what may be given anew at each run is not folded into anything.
+        """
         used = {name for node in self._graph.node for name in node.input}
-        for listed in (self._graph.initializer, self._graph.input):
-            kept = [item for item in listed if item.name in used or item.name not in self._tensors]
+        kept = [tensor for tensor in self._graph.initializer if tensor.name in used]
+        given = [value for value in self._graph.input if value.name not in self._tensors]
+        for listed, left in ((self._graph.initializer, kept), (self._graph.input, given)):
             del listed[:]
-            listed.extend(kept)
+            listed.extend(left)
 
 
 def _without_prelu(node: onnx.NodeProto, weights: _Weights) -> list[onnx.NodeProto]:

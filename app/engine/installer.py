@@ -29,11 +29,12 @@ class InstallError(Exception):
     """The pack could not be installed; nothing was put in place."""
 
 
-def install(pack: Pack, models_path: Path, base_url: str, *, progress: Callable[[str], None]) -> Path:
-    """Download `<base_url>/<pack>.zip`, verify it and unpack the pack's files.
+def install(pack: Pack, models_path: Path, mirror: str | None, *, progress: Callable[[str], None]) -> Path:
+    """Download `<pack>.zip` and unpack the pack's files, or download them one by one, and verify them.
 
-    The files appear under `models_path/<pack>` in one rename, so a broken or cancelled install
-    leaves either the old pack or none. One process at a time installs into `models_path`.
+    They come from the makers' address, or from a `mirror` of it with the same names below. They appear under
+    `models_path/<pack>` in one rename, so a broken or cancelled install leaves either the old pack or none.
+    One process at a time installs into `models_path`.
 
     Returns:
         The pack's folder.
@@ -51,11 +52,11 @@ def install(pack: Pack, models_path: Path, base_url: str, *, progress: Callable[
         return folder
 
     with _alone(models_path, progress):
-        return _install(pack, models_path, base_url, progress)
+        return _install(pack, models_path, mirror or pack.published_at, progress)
 
 
 def install_if_missing(
-    pack: Pack, models_path: Path, base_url: str, *, progress: Callable[[str], None]
+    pack: Pack, models_path: Path, mirror: str | None, *, progress: Callable[[str], None]
 ) -> Path:
     """As `install`, unless the pack is whole: of several processes that start at once one downloads it.
 
@@ -64,7 +65,9 @@ def install_if_missing(
     """
     with _alone(models_path, progress):
         folder = folder_of(pack, models_path)
-        return folder if not problems_of(pack, folder) else _install(pack, models_path, base_url, progress)
+        if not problems_of(pack, folder):
+            return folder
+        return _install(pack, models_path, mirror or pack.published_at, progress)
 
 
 @contextmanager
@@ -90,23 +93,35 @@ def _alone(models_path: Path, progress: Callable[[str], None]) -> Iterator[None]
 def _install(pack: Pack, models_path: Path, base_url: str, progress: Callable[[str], None]) -> Path:
     for left in models_path.glob(f".{pack.name}-*"):  # by a process that was killed
         shutil.rmtree(left, ignore_errors=True)
+    base_url = base_url.rstrip("/")
     with tempfile.TemporaryDirectory(prefix=f".{pack.name}-", dir=models_path) as scratch:
-        archive = Path(scratch) / "archive.zip"
-        archive_hash = _download(f"{base_url.rstrip('/')}/{pack.name}.zip", archive, progress)
-        if pack.archive_sha256 is None:
-            progress(f"no published hash of the archive is known; it has sha256 {archive_hash}")
-        elif archive_hash != pack.archive_sha256:
-            raise InstallError(
-                f"the downloaded archive has sha256 {archive_hash}, expected {pack.archive_sha256}"
-            )
-        unpacked = Path(scratch) / "files"
-        unpacked.mkdir()
-        _unpack(pack, archive, unpacked)
-        problems = problems_of(pack, unpacked)
+        fetched = Path(scratch) / "files"
+        fetched.mkdir()
+        archive_hash = None
+        if all(file.published_in is None for file in pack.files):
+            archive_hash = _fetch_archive(pack, base_url, fetched, progress)
+        else:
+            for file in pack.files:
+                _download(f"{base_url}/{file.published_in}/{file.name}", fetched / file.name, progress)
+        problems = problems_of(pack, fetched)
         if problems:
             raise InstallError("; ".join(problems))
-        _write_record(pack, unpacked, archive_hash, progress)
-        return _swap(unpacked, models_path / pack.name)
+        _write_record(pack, fetched, archive_hash, progress)
+        return _swap(fetched, models_path / pack.name)
+
+
+def _fetch_archive(pack: Pack, base_url: str, folder: Path, progress: Callable[[str], None]) -> str:
+    """Unpack the pack's archive into a folder; returns the archive's hash."""
+    archive = folder.parent / "archive.zip"
+    archive_hash = _download(f"{base_url}/{pack.name}.zip", archive, progress)
+    if pack.archive_sha256 is None:
+        progress(f"no published hash of the archive is known; it has sha256 {archive_hash}")
+    elif archive_hash != pack.archive_sha256:
+        raise InstallError(
+            f"the downloaded archive has sha256 {archive_hash}, expected {pack.archive_sha256}"
+        )
+    _unpack(pack, archive, folder)
+    return archive_hash
 
 
 def _download(url: str, target: Path, progress: Callable[[str], None]) -> str:
@@ -125,7 +140,7 @@ def _download(url: str, target: Path, progress: Callable[[str], None]) -> str:
             for chunk in response.iter_bytes(CHUNK_BYTES):
                 received += len(chunk)
                 if received > MAX_ARCHIVE_BYTES:
-                    raise InstallError(f"the archive is larger than {MAX_ARCHIVE_BYTES} bytes")
+                    raise InstallError(f"{shown} is larger than {MAX_ARCHIVE_BYTES} bytes")
                 digest.update(chunk)
                 out.write(chunk)
                 if time.monotonic() - told > _TELL_EVERY_S:
@@ -164,7 +179,9 @@ def _copy_bounded(source: IO[bytes], out: IO[bytes], size: int) -> None:
         out.write(chunk)
 
 
-def _write_record(pack: Pack, folder: Path, archive_hash: str, progress: Callable[[str], None]) -> None:
+def _write_record(
+    pack: Pack, folder: Path, archive_hash: str | None, progress: Callable[[str], None]
+) -> None:
     """Note what was installed; for a file without a published hash this is the only record."""
     hashes = {file.name: sha256_of(folder / file.name) for file in pack.files}
     for file in pack.files:
@@ -174,12 +191,12 @@ def _write_record(pack: Pack, folder: Path, archive_hash: str, progress: Callabl
     (folder / "installed.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
-def _swap(unpacked: Path, target: Path) -> Path:
+def _swap(fetched: Path, target: Path) -> Path:
     if target.exists():
         old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent)) / "pack"
         os.rename(target, old)
-        os.rename(unpacked, target)
+        os.rename(fetched, target)
         shutil.rmtree(old.parent, ignore_errors=True)
     else:
-        os.rename(unpacked, target)
+        os.rename(fetched, target)
     return target

@@ -9,21 +9,20 @@ from numpy.typing import NDArray
 
 from app.domain import Pixels
 from app.engine.runtime import open_session
+from app.engine.sizes import of_any_size
 
 Floats = NDArray[np.float32]
 
 
 class Scaling(NamedTuple):
-    """What a model expects of its input: (pixel - mean) / deviation, in RGB."""
+    """What a model expects of its input: (pixel - mean) / deviation, in RGB or in BGR."""
 
     mean: float
     deviation: float
+    rgb: bool = True
 
 
-# The models say this by their graphs: those of 106 points and of age and gender scale what they get
-# themselves. A test holds the figures to those that insightface reads off the graphs.
-DETECTOR = Scaling(127.5, 128.0)
-RECOGNISER = Scaling(127.5, 127.5)
+# Models whose graphs scale what they get: insightface's of 106 points and of age and gender, and SFace.
 RAW = Scaling(0.0, 1.0)
 
 
@@ -33,12 +32,13 @@ class Model:
     Args:
         path: an ONNX file with one input, shape (1, 3, height, width).
         scaling: what its input is made of.
+        any_size: take pictures of other sizes than the file says, too.
     """
 
-    def __init__(self, path: Path, scaling: Scaling) -> None:
-        self._session = open_session(path)
-        mean, deviation = scaling
-        self._scaled = ((np.arange(256) - mean) / deviation).astype(np.float32)
+    def __init__(self, path: Path, scaling: Scaling, *, any_size: bool = False) -> None:
+        self._session = open_session(of_any_size(path) if any_size else path)
+        self._scaled = ((np.arange(256) - scaling.mean) / scaling.deviation).astype(np.float32)
+        self._channels = (2, 1, 0) if scaling.rgb else (0, 1, 2)
         given = self._session.get_inputs()[0]
         self._input = given.name
         self._outputs = [output.name for output in self._session.get_outputs()]
@@ -48,7 +48,7 @@ class Model:
     def run(self, picture: Pixels) -> list[Floats]:
         """All outputs for a picture, shape (height, width, 3), BGR."""
         blob = np.empty((1, 3, *picture.shape[:2]), np.float32)
-        for plane, channel in zip(blob[0], (2, 1, 0), strict=True):
+        for plane, channel in zip(blob[0], self._channels, strict=True):
             # A table for each channel is four times as fast as OpenCV's blobFromImage on large pictures.
             cv2.LUT(cv2.extractChannel(picture, channel), self._scaled, dst=plane)
         return self.infer(blob)

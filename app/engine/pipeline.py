@@ -6,11 +6,11 @@ from pathlib import Path
 
 from app.domain import Box, Detail, Details, Embed, Face, Look, Picture, Pixels, QualityLevel
 from app.engine import landmarks
-from app.engine.attributes import confidence_of, eyes_open, mouth_open, quality_of
+from app.engine.attributes import eyes_open, mouth_open, quality_of
 from app.engine.detector import FINE_SIDE, Detection, Detector
-from app.engine.embedder import Embedder
 from app.engine.genderage import GenderAge
 from app.engine.landmarks import Landmarker
+from app.engine.networks import open_detector, open_embedder
 from app.engine.packs import GENDER_AGE, POINTS_106, Pack
 from app.engine.pose import pose_of_106, pose_of_five, with_profiles
 from app.engine.quality import reasons_against
@@ -22,11 +22,11 @@ from app.metrics import Metrics
 class Pipeline:
     """The models of one pack. Safe to call from several threads."""
 
-    def __init__(self, pack: Pack, folder: Path, min_confidence: float, metrics: Metrics) -> None:
+    def __init__(self, pack: Pack, folder: Path, min_confidence: float | None, metrics: Metrics) -> None:
         self.pack = pack
-        self.detector = SecondTries(Detector(folder / pack.detector.name, min_confidence))
-        self._embedder = Embedder(folder / pack.recogniser.name, pack.vector_size)
-        self._landmarker = Landmarker(folder / POINTS_106.name)
+        self.detector = SecondTries(Detector(open_detector(pack, folder), min_confidence))
+        self._embedder = open_embedder(pack, folder)
+        self._landmarker = Landmarker(folder / POINTS_106.name) if POINTS_106 in pack.others else None
         self._gender_age = GenderAge(folder / GENDER_AGE.name) if GENDER_AGE in pack.others else None
         self._metrics = metrics
 
@@ -71,14 +71,18 @@ class Pipeline:
     def _judged(self, view: View, look: Look, side_px: float) -> Face:
         """A face with the details asked for, as `seen` shows them, and the reasons against it."""
         with self._metrics.stage("measure"):
-            face = _face(view.image, view.detection, side_px)
+            confidence = self.detector.first.scores.confidence(view.detection.score)
+            face = _face(view.image, view.detection, confidence, side_px)
             passing = not reasons_against(face, look.quality)
             # A pose that decides must be a good one.
             if look.detail > Detail.BOX or (passing and look.quality is not QualityLevel.NONE):
                 face = replace(face, details=self._details(view.seen, view.detection, look.detail))
             return replace(face, reasons=reasons_against(face, look.quality))
 
-    def _details(self, image: Pixels, detection: Detection, detail: Detail) -> Details:
+    def _details(self, image: Pixels, detection: Detection, detail: Detail) -> Details | None:
+        """None without a model of 106 points: there is more to say of no face than the detector said."""
+        if self._landmarker is None:
+            return None
         height, width = image.shape[:2]
         points = self._landmarker.points(image, detection)
         details = Details(
@@ -102,13 +106,13 @@ class Pipeline:
         return replace(face, reasons=reasons, embedding=None if reasons else vector)
 
 
-def _face(image: Pixels, detection: Detection, side_px: float) -> Face:
+def _face(image: Pixels, detection: Detection, confidence: float, side_px: float) -> Face:
     height, width = image.shape[:2]
     left, top, right, bottom = detection.corners
     box = Box(left / width, top / height, (right - left) / width, (bottom - top) / height)
     return Face(
         box=box,
-        confidence=confidence_of(detection.score),
+        confidence=confidence,
         landmarks=landmarks.five(detection.points, width, height),
         pose=pose_of_five(detection.points),
         quality=quality_of(image, box),

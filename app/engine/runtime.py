@@ -21,7 +21,7 @@ def providers() -> list[str | tuple[str, dict[str, str]]]:
     return [(_CUDA, {"use_tf32": "0"}), *_CPU_ALONE]
 
 
-def open_session(path: Path) -> onnxruntime.InferenceSession:
+def open_session(model: Path | bytes) -> onnxruntime.InferenceSession:
     """An ONNX Runtime session that computes in the thread that calls it.
 
     One thread a call, and one calling thread a core, gives more images a second than several threads
@@ -34,5 +34,6 @@ def open_session(path: Path) -> onnxruntime.InferenceSession:
     # The arena would keep the largest image's buffers for every thread, for ever.
     options.enable_cpu_mem_arena = False
     chosen = providers()
-    model = graphs.for_cpu(path) if chosen == _CPU_ALONE else path
+    if chosen == _CPU_ALONE:
+        model = graphs.for_cpu(model)
     return onnxruntime.InferenceSession(model, options, providers=chosen)

@@ -16,15 +16,10 @@ from app.domain import Pixels
 from app.engine.detector import FINE_SIDE, Detection, Detector
 from app.engine.shrink import shrunk
 
-# A second try counts from this score on: of 353 faceless parts of WIDER FACE photos none is then taken for a
-# face, and one is when they are darkened. At 0.5 every second try adds some of 521: turned 1, padded 3.
-LEAST_SCORE = 0.6
 # Long side of the copy that is judged and brightened; the others are made from it.
 SMALL_SIDE = 480
-# A picture of so few faces whose surest is below this score is looked at turned, too; that counts when it is
-# surer by SURER. Of 200 photos of lfw-dev as they are 1 is looked at again and none changes; upside down,
-# where the first look takes nearly all for upright faces, 197 do, and 98 % match the upright photo.
-DOUBTED_SCORE, DOUBTED_FACES, SURER = 0.8, 3, 0.05
+# A picture of so few faces whose surest is in doubt is looked at turned, too.
+DOUBTED_FACES = 3
 # A picture is dark or backlit when this share of it has a luma below this.
 DARK_SHARE, DARK_LUMA = 0.2, 20
 # Brightening: blur in pixels; the percentile of luma that becomes white, and its least value; gamma.
@@ -74,11 +69,12 @@ class SecondTries:
 
     def __init__(self, detector: Detector) -> None:
         self.first = detector
+        self._scores = detector.scores
 
     def detect(self, image: Pixels) -> Found:
         """The faces of an image, shape (height, width, 3), BGR; best score first."""
         detections = self.first.detect(image)
-        if detections and (detections[0].score >= DOUBTED_SCORE or len(detections) > DOUBTED_FACES):
+        if detections and (detections[0].score >= self._scores.doubted or len(detections) > DOUBTED_FACES):
             return Found(detections, image)
         height, width = image.shape[:2]
         fine = _within(image, FINE_SIDE)
@@ -89,7 +85,7 @@ class SecondTries:
         if dark:
             small = brightened(small)
         for kind, canvas, views in _tries(small, (width, height), dark):
-            detections = _best_view(self.first.detect(canvas), views)
+            detections = self._best_view(self.first.detect(canvas), views)
             if detections:
                 seen = cv2.resize(brightened(fine), (width, height)) if dark else image
                 return Found(detections, np.asarray(seen, np.uint8), kind)
@@ -103,11 +99,22 @@ class SecondTries:
         """
         height, width = first.seen.shape[:2]
         canvas, views = _turned(small, (width, height))
-        turned = _best_view(self.first.detect(canvas), views)
-        if not turned or turned[0].score < first.detections[0].score + SURER:
+        turned = self._best_view(self.first.detect(canvas), views)
+        if not turned or turned[0].score < first.detections[0].score + self._scores.surer:
             return first
         others = [face for face in first.detections if not any(_holds(found, face) for found in turned)]
         return Found(turned + others, first.seen, Kind.TURNED)
+
+    def _best_view(self, detections: list[Detection], views: list[_View]) -> list[Detection]:
+        """The faces of the view that shows the surest one, in pixels of the image."""
+        sure = [detection for detection in detections if detection.score >= self._scores.least_second]
+        best: list[Detection] = []
+        for view in views:
+            within = [detection for detection in sure if _lies_in(detection, view)]
+            # The detector's best come first.
+            if within and (not best or within[0].score > best[0].score):
+                best, back = within, view.back
+        return [_taken_back(detection, back) for detection in best]
 
 
 def is_dark(image: Pixels) -> bool:
@@ -171,20 +178,9 @@ def _view(tile: Pixels, size: tuple[int, int], left: int, top: int, turn: int | 
     return _View(left, left + wide, np.hstack([matrix, origin[:, None]]))
 
 
-def _best_view(detections: list[Detection], views: list[_View]) -> list[Detection]:
-    """The faces of the view that shows the surest one, in pixels of the image."""
-    best: list[Detection] = []
-    for view in views:
-        within = [detection for detection in detections if _lies_in(detection, view)]
-        # The detector's best come first.
-        if within and (not best or within[0].score > best[0].score):
-            best, back = within, view.back
-    return [_taken_back(detection, back) for detection in best]
-
-
 def _lies_in(detection: Detection, view: _View) -> bool:
     middle = (detection.corners[0] + detection.corners[2]) / 2
-    return detection.score >= LEAST_SCORE and view.left - GAP / 2 <= middle < view.right + GAP / 2
+    return view.left - GAP / 2 <= middle < view.right + GAP / 2
 
 
 def _holds(box: Detection, face: Detection) -> bool:

@@ -22,7 +22,7 @@ RATE_AT_SIMILARITY = {55.0: 1e-2, 70.0: 1e-3, 80.0: 1e-4, 90.0: 1e-5, 99.0: 1e-6
 MEAN_OF_FACES_FACTOR = 3.0
 # A laxer threshold finds hardly anybody more: at this rate 99.77 % of lfw-dev's genuine pairs are found.
 LAXEST_RATE = 1e-3
-# A stricter threshold misses half of lfw-dev's genuine pairs.
+# A stricter threshold misses half of lfw-dev's genuine pairs, for recognisers whose curve says no other.
 STRICTEST_COSINE = 0.6
 
 
@@ -30,12 +30,17 @@ class SimilarityCurve:
     """Piecewise linear between knots of (cosine, similarity), both strictly rising.
 
     `rates` are false-match rates of single photos and the cosines that have them, from the highest rate to
-    the lowest, two or more; without them they are what the similarities of the knots promise.
+    the lowest, two or more; without them they are what the similarities of the knots promise. No automatic
+    threshold is above `strictest`.
     """
 
     def __init__(
-        self, knots: Sequence[tuple[float, float]], rates: Sequence[tuple[float, float]] | None = None
+        self,
+        knots: Sequence[tuple[float, float]],
+        rates: Sequence[tuple[float, float]] | None = None,
+        strictest: float = STRICTEST_COSINE,
     ) -> None:
+        self._strictest = strictest
         self._cosines = [cosine for cosine, _ in knots]
         self._similarities = [similarity for _, similarity in knots]
         if rates is None:
@@ -53,6 +58,7 @@ class SimilarityCurve:
         return cls(
             [(cosine, similarity) for cosine, similarity in curve["knots"]],
             measured and [(point["rate"], point["cosine"]) for point in measured],
+            curve.get("half_found_at", STRICTEST_COSINE),
         )
 
     def similarity(self, cosine: float) -> float:
@@ -71,7 +77,7 @@ class SimilarityCurve:
         With FPIR = 1 - (1 - FMR)^members, a single comparison may have the rate
         (1 - (1 - target)^(1 / members)) / 3; the 3 is for members who are means of several faces, so that
         members of one face get about a third of the target. That rate is at most 1e-3, the floor, and the
-        cosine at most 0.6, the ceiling, where the target no longer holds. Cosines between measured rates are
+        cosine at most the strictest, where the target no longer holds. Cosines between measured rates are
         interpolated over the rate's logarithm. Beyond the lowest rate each power of ten costs as much cosine
         as the dearest measured one, because the last is too cheap: look-alikes make the tail long.
 
@@ -92,7 +98,7 @@ class SimilarityCurve:
         decades = -math.log10(min(allowed, LAXEST_RATE))
         beyond = max(0.0, decades - self._decades[-1])
         cosine = _interpolate(decades, self._decades, self._cosines_at_decades)
-        return min(cosine + beyond * self._dearest_decade(), STRICTEST_COSINE)
+        return min(cosine + beyond * self._dearest_decade(), self._strictest)
 
     def _dearest_decade(self) -> float:
         """The most cosine that a ten times lower rate costs between two neighbouring rates."""

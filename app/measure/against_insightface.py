@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from app.domain import Pixels
 from app.engine.detector import Detection, Detector
+from app.engine.scrfd import Scrfd
 from app.engine.second_tries import SecondTries
 from app.images.decode import decode
 from app.measure.datasets import AnnotatedPhoto
@@ -74,7 +75,7 @@ def contenders(
 
 
 def _looks(model: Path, min_score: float) -> dict[str, Look]:
-    ours = Detector(model, min_score)
+    ours = Detector(Scrfd(model), min_score)
     # With a low score fewer pictures are in doubt: second looks then find less than they do in the service.
     return {
         "the engine": _of(ours.detect),

@@ -12,12 +12,12 @@ import onnxruntime
 
 from app import __version__
 from app.domain import Embed, Face
-from app.engine.packs import Pack, PackNotInstalledError, folder_of
+from app.engine.packs import Family, Pack, PackNotInstalledError, folder_of
 from app.engine.similarity import SimilarityCurve
 from app.errors import ServiceError
 from app.images.decode import EncodedPicture
 from app.measure import detection, fit, layout, pairs_http, recognition, report, studies, verification, worst
-from app.measure.against_insightface import contenders
+from app.measure.against_insightface import Contender, contenders
 from app.measure.datasets import AnnotatedPhoto, DatasetError
 from app.measure.engine import LIMITS, LocalEngine, central
 from app.measure.layout import Data
@@ -66,6 +66,8 @@ def _measured(settings: Settings, data: Data, options: Options) -> tuple[report.
     try:
         if data.people:
             found, extra = _recognised(engine, data, found, options)
+        if options.fit_curve:
+            return found, extra  # the rest needs the new curve
         if data.scenes:
             found = replace(found, detection=_detected(engine, settings, data.scenes))
         if data.is_lfw:
@@ -116,7 +118,8 @@ def _recognised(
         left_out = len(data.everybody) - len(data.people)
         print(f"similarity curve written to {fit.write(pack, measured, data.name, left_out)}")
         seen = f"{len(gallery.vectors)} photos of {len(np.unique(gallery.people))} people"
-        Spread.fit(gallery.vectors, gallery.people, f"pack {pack.name}, {data.name}, {seen}").write()
+        if gallery.vectors.shape[1] == len(Spread.load().mean):
+            Spread.fit(gallery.vectors, gallery.people, f"pack {pack.name}, {data.name}, {seen}").write()
     found = replace(found, recognition=measured, worst=worst.worst(compared, curve, pictures=options.photos))
     return found, studies.of_gallery(gallery, measured, curve) if data.is_lfw else {}
 
@@ -160,16 +163,25 @@ def _detected(engine: LocalEngine, settings: Settings, photos: Sequence[Annotate
     for recall in compared.recalls:
         size = f"{recall.from_px} " + (f"to {recall.to_px} px" if recall.to_px < 10_000 else "px and more")
         print(f"  faces of {size}: {recall.found} of {recall.faces}, {100 * recall.share:.1f} %")
+    return report.Detection(len(photos), compared, _beside_insightface(engine, settings, photos))
+
+
+def _beside_insightface(
+    engine: LocalEngine, settings: Settings, photos: Sequence[AnnotatedPhoto]
+) -> tuple[Contender, ...]:
+    """The engine's detector and insightface's, where they have the same network."""
     pack = engine.pipeline.pack
+    if pack.family is not Family.INSIGHTFACE:
+        return ()
     model = folder_of(pack, settings.models_path) / pack.detector.name
-    against = contenders(model, settings.min_face_confidence, photos)
+    against = contenders(model, engine.pipeline.detector.first.min_score, photos)
     print("detectors: ms a photo on one thread; false positives in all, recall from 20, 40, 80 px")
     for one in against:
         print(f"  {one.name}: {one.ms:.1f} ms")
         for point in one.points:
             shares = ", ".join(f"{100 * recall.share:.1f} %" for recall in point.recalls)
             print(f"    {point.allowed:4}: {shares}")
-    return report.Detection(len(photos), compared, tuple(against))
+    return tuple(against)
 
 
 def found_in(photos: Sequence[AnnotatedPhoto], faces: Sequence[tuple[Face, ...]]) -> list[detection.Found]:

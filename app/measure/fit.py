@@ -61,6 +61,7 @@ def write(pack: Pack, found: Recognition, data: str, left_out: int, folder: Path
             }
             for at in found.operating_points
         ],
+        "half_found_at": round(found.half_found_at, 2),
         "knots": sorted([UNLIKE, *knots, IDENTICAL]),
     }
     path = folder / f"{name}.json"

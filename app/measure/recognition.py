@@ -75,6 +75,7 @@ class Recognition:
     counted: Counted
     impostor_pairs: int
     genuine_pairs: int
+    half_found_at: float
     operating_points: tuple[OperatingPoint, ...]
     promises: tuple[Promise, ...]
     spread: scores.Spread
@@ -169,6 +170,7 @@ def measure(
         counted,
         tail.total,
         len(genuine.cosines),
+        float(np.median(genuine.cosines)) if len(genuine.cosines) else 0.0,
         tuple(points),
         promises,
         scores.spread(gallery.vectors, gallery.people, genuine),

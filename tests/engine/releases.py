@@ -33,5 +33,15 @@ def tiny_pack(archive_sha256: str | None = None) -> Pack:
     )
 
 
+def tiny_loose_pack() -> Pack:
+    """One that is published file by file, under licences that ask for nothing."""
+    return replace(
+        PACKS["opencv"],
+        name="loose",
+        detector=ModelFile("d.onnx", "detection", digest(DETECTOR), "finders"),
+        recogniser=ModelFile("r.onnx", "recognition", digest(RECOGNISER), "knowers"),
+    )
+
+
 def tiny_archive() -> bytes:
     return archive(**{"d.onnx": DETECTOR, "r.onnx": RECOGNISER, "x.onnx": b"x"})

@@ -66,6 +66,7 @@ def _found(points: int, impostor_pairs: int) -> Recognition:
         Counted(1000, 100, 0, ("a/b.jpg",), ()),
         impostor_pairs,
         5000,
+        0.6123,
         tuple(rates),
         (),
         Spread(Histogram(1.0, (), ()), ()),

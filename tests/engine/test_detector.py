@@ -33,44 +33,48 @@ def on_canvas(image: Pixels, width: int, height: int) -> Pixels:
     return canvas
 
 
-def test_six_people_are_found_at_every_size_of_the_photo(engine: LocalEngine) -> None:
+def test_six_people_are_found_at_every_size_of_the_photo(each_engine: LocalEngine) -> None:
     group = pixels_of(photos.group())
     for width in (640, 1280, 1920, 3000, 6000):
-        assert len(faces_in(engine, resized(group, width))) == 6, width
+        assert len(faces_in(each_engine, resized(group, width))) == 6, width
 
 
-def test_faces_of_40_px_in_a_1920_px_photo_are_found(engine: LocalEngine) -> None:
+def test_faces_of_40_px_in_a_1920_px_photo_are_found(each_engine: LocalEngine) -> None:
     group = pixels_of(photos.group())
-    largest_side = max(face.side_px for face in faces_in(engine, group))
+    largest_side = max(face.side_px for face in faces_in(each_engine, group))
     small = resized(group, round(group.shape[1] * 40 / largest_side))
-    assert len(faces_in(engine, on_canvas(small, 1920, 1280))) == 6
+    assert len(faces_in(each_engine, on_canvas(small, 1920, 1280))) == 6
 
 
 @pytest.mark.parametrize("margin", [-0.15, -0.05, 0.0, 0.1, 0.3, 1.0])
 @pytest.mark.parametrize("width", [300, 1200, 3000])
-def test_a_selfie_that_fills_the_frame_is_found_once(engine: LocalEngine, margin: float, width: int) -> None:
+def test_a_selfie_that_fills_the_frame_is_found_once(
+    each_engine: LocalEngine, margin: float, width: int
+) -> None:
     portrait = photos.astronaut()
-    (face,) = faces_in(engine, pixels_of(portrait))
+    (face,) = faces_in(each_engine, pixels_of(portrait))
     box = {"Left": face.box.left, "Top": face.box.top, "Width": face.box.width, "Height": face.box.height}
     selfie = resized(pixels_of(photos.crop_around(portrait, box, margin)), width)
-    found = faces_in(engine, selfie, Embed.ALL)
+    found = faces_in(each_engine, selfie, Embed.ALL)
     assert len(found) == 1
-    (reference,) = faces_in(engine, pixels_of(portrait), Embed.ALL)
+    (reference,) = faces_in(each_engine, pixels_of(portrait), Embed.ALL)
     assert reference.embedding is not None
     assert found[0].embedding is not None
-    assert float(reference.embedding @ found[0].embedding) > 0.7
+    # YuNet's points are further off where chin and forehead are cut; Similarity 99 is 0.51 with SFace.
+    least = 0.55 if each_engine.pipeline.pack.name == "opencv" else 0.7
+    assert float(reference.embedding @ found[0].embedding) > least
 
 
-def test_a_bystander_beside_a_frame_filling_face_is_found_too(engine: LocalEngine) -> None:
+def test_a_bystander_beside_a_frame_filling_face_is_found_too(each_engine: LocalEngine) -> None:
     portrait = photos.astronaut()
-    (face,) = faces_in(engine, pixels_of(portrait))
+    (face,) = faces_in(each_engine, pixels_of(portrait))
     box = {"Left": face.box.left, "Top": face.box.top, "Width": face.box.width, "Height": face.box.height}
     large = resized(pixels_of(photos.crop_around(portrait, box, 0.05)), 1400)
     small = resized(pixels_of(photos.crop_around(portrait, box, 0.4)), 160)
     scene = np.full((max(large.shape[0], 400), 1600, 3), 90, np.uint8)
     scene[: large.shape[0], :1400] = large
     scene[40 : 40 + small.shape[0], 1430:1590] = small
-    assert len(faces_in(engine, scene)) == 2
+    assert len(faces_in(each_engine, scene)) == 2
 
 
 def test_inference_never_sees_more_than_1280_px(monkeypatch: pytest.MonkeyPatch, engine: LocalEngine) -> None:
@@ -108,9 +112,9 @@ def test_finer_pass_is_paid_only_where_something_small_is(
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (33, 2000), (3000, 20), (80, 80)])
-def test_odd_shapes_are_no_trouble(engine: LocalEngine, size: tuple[int, int]) -> None:
+def test_odd_shapes_are_no_trouble(each_engine: LocalEngine, size: tuple[int, int]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    faces_in(engine, noise, Embed.ALL)
+    faces_in(each_engine, noise, Embed.ALL)
 
 
 def one_pass(boxes: list[list[float]], scores: list[float], sides: list[float]) -> detection._Pass:
@@ -123,13 +127,15 @@ def one_pass(boxes: list[list[float]], scores: list[float], sides: list[float]) 
 def test_two_views_of_one_face_merge_into_the_one_seen_better_as_sure_as_the_surest() -> None:
     coarse = one_pass([[10, 10, 40, 40], [100, 100, 140, 140]], [0.9, 0.8], [12, 60])
     fine = one_pass([[11, 10, 41, 41]], [0.7], [48])
-    merged = detection._merge([coarse, fine])
+    merged = detection._merge([coarse, fine], 0.85)
     assert merged.boxes.tolist() == [[11, 10, 41, 41], [100, 100, 140, 140]]
     np.testing.assert_allclose(merged.scores, [0.9, 0.8])
 
 
 def test_what_no_view_shows_well_is_less_sure() -> None:
-    merged = detection._merge([one_pass([[10, 10, 40, 40], [100, 100, 140, 140]], [0.8, 0.7], [20, 30])])
+    merged = detection._merge(
+        [one_pass([[10, 10, 40, 40], [100, 100, 140, 140]], [0.8, 0.7], [20, 30])], 0.85
+    )
     np.testing.assert_allclose(merged.scores, [0.7, 0.8 * 0.85])
 
 
@@ -137,8 +143,8 @@ def test_a_part_of_a_face_within_its_box_is_the_same_face_but_a_head_before_anot
     whole = one_pass([[0, 0, 100, 100]], [0.9], [100])
     nose = one_pass([[30, 30, 70, 70]], [0.8], [100])
     child = one_pass([[60, 60, 98, 98]], [0.8], [100])
-    assert len(detection._merge([whole, nose]).scores) == 1
-    assert len(detection._merge([whole, child]).scores) == 2
+    assert len(detection._merge([whole, nose], 1).scores) == 1
+    assert len(detection._merge([whole, child], 1).scores) == 2
 
 
 def test_analyse_decodes_upright(engine: LocalEngine) -> None:

@@ -15,7 +15,7 @@ from app.engine.accepted import obtain
 from app.engine.installer import LOCK_NAME, InstallError, install_if_missing
 from app.engine.packs import PACKS, PackNotInstalledError
 from app.settings import Settings
-from tests.engine.releases import tiny_archive, tiny_pack
+from tests.engine.releases import DETECTOR, RECOGNISER, tiny_archive, tiny_loose_pack, tiny_pack
 from tests.loopback import Handler, Site, serving
 
 _PATIENCE_S = 240.0
@@ -104,6 +104,17 @@ def test_without_the_licence_nothing_is_downloaded_and_both_ways_are_named(
     assert PACKS["buffalo_s"].licence in says
     assert releases.visits == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_permissive_pack_is_downloaded_without_acceptance(
+    releases: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(PACKS, "buffalo_s", tiny_loose_pack())
+    releases.files |= {"/finders/d.onnx": DETECTOR, "/knowers/r.onnx": RECOGNISER}
+    with caplog.at_level("INFO", logger="app"):
+        pack, folder = obtain(settings(tmp_path, releases.url, accepted=False))
+    assert (pack.name, folder) == ("loose", tmp_path / "loose")
+    assert "the licence of buffalo_s: YuNet: MIT" in caplog.text
 
 
 def test_what_a_killed_install_left_is_removed(releases: Site, tmp_path: Path) -> None:

@@ -3,13 +3,15 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from app.engine.installer import LOCK_NAME, InstallError, install
 from app.engine.packs import PACKS, PackNotInstalledError, problems_of, require
-from tests.engine.releases import DETECTOR, RECOGNISER, archive, digest, tiny_pack
+from tests import opencv_pack
+from tests.engine.releases import DETECTOR, RECOGNISER, archive, digest, tiny_loose_pack, tiny_pack
 from tests.loopback import Handler, Site, serving
 
 
@@ -73,6 +75,31 @@ def test_a_bad_download_changes_nothing(
     assert (installed / "d.onnx").read_bytes() == b"old"
 
 
+def test_a_pack_of_loose_files_is_downloaded_from_its_makers_or_a_mirror(
+    releases: Site, tmp_path: Path
+) -> None:
+    releases.files |= {"/finders/d.onnx": DETECTOR, "/knowers/r.onnx": RECOGNISER}
+    makers = replace(tiny_loose_pack(), published_at=f"{releases.url}/moved")
+    for mirror in (None, f"{releases.url}/"):
+        folder = install(makers, tmp_path, mirror, progress=lambda _: None)
+        assert {path.name for path in folder.iterdir()} == {"d.onnx", "installed.json", "r.onnx"}
+        assert (folder / "r.onnx").read_bytes() == RECOGNISER
+    files = ["/finders/d.onnx", "/knowers/r.onnx"]
+    redirected = [path for file in files for path in (f"/moved{file}", file)]
+    assert releases.visits == redirected + files
+    releases.files["/knowers/r.onnx"] = b"other"
+    with pytest.raises(InstallError, match="is not the published file"):
+        install(makers, tmp_path, releases.url, progress=lambda _: None)
+    assert (folder / "r.onnx").read_bytes() == RECOGNISER
+
+
+def test_every_pack_is_published_as_one_archive_or_file_by_file() -> None:
+    for pack in PACKS.values():
+        assert len({file.published_in is None for file in pack.files}) == 1, pack.name
+        if pack.files[0].published_in is not None:
+            assert all(file.sha256 for file in pack.files), pack.name
+
+
 def test_names_in_an_archive_are_no_paths(releases: Site, tmp_path: Path) -> None:
     models = tmp_path / "models"
     data = archive(**{"../../d.onnx": DETECTOR, "/etc/r.onnx": RECOGNISER, "x.onnx": b"x", "../evil": b"e"})
@@ -124,6 +151,21 @@ def test_models_command_lists_verifies_and_asks_for_the_licence(tmp_path: Path) 
     assert "--accept-license" in unaccepted.stderr
     assert list(tmp_path.iterdir()) == []
     assert run("install", "buffalo_xxl").returncode == 1
+
+
+def test_a_permissive_pack_is_installed_without_a_question_and_shows_its_licence(
+    releases: Site, tmp_path: Path
+) -> None:
+    releases.files["/face_detection_yunet/face_detection_yunet_2023mar.onnx"] = (
+        opencv_pack.yunet().read_bytes()
+    )
+    done = run("install", "opencv", DATA_DIR=str(tmp_path), MODEL_URL=releases.url)
+    assert "YuNet: MIT" in done.stdout
+    assert "SFace: Apache-2.0" in done.stdout
+    assert done.returncode == 1
+    sface = "/face_recognition_sface/face_recognition_sface_2021dec.onnx"
+    assert f"opencv was not installed: {releases.url}{sface} answered 404" in done.stderr
+    assert not (tmp_path / "models" / "opencv").exists()
 
 
 def test_models_command_installs_from_another_address(releases: Site, tmp_path: Path) -> None:

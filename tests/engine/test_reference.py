@@ -14,9 +14,10 @@ from insightface.utils import face_align
 from app.domain import Pixels
 from app.engine import packs
 from app.engine.crops import aligned, upright
-from app.engine.detector import SAME_IOU, Detection
-from app.engine.embedder import Embedder
+from app.engine.detector import Detection
 from app.engine.landmarks import Landmarker
+from app.engine.look import SAME_IOU
+from app.engine.networks import open_embedder
 from app.engine.scrfd import Scrfd
 from app.images.decode import decode
 from app.measure.engine import LIMITS
@@ -45,7 +46,7 @@ def test_detection_is_insightfaces(folder: Path, group: Pixels, size: tuple[int,
     reference = SCRFD(session=session(path))
     reference.nms_thresh = SAME_IOU
     boxes, points = reference.detect(canvas, input_size=size, det_thresh=score)
-    found = Scrfd(path, SAME_IOU).look(canvas, score)
+    found = Scrfd(path).look(canvas, score)
     assert len(found.scores) == len(boxes)
     np.testing.assert_allclose(found.scores, boxes[:, 4], atol=1e-6)
     np.testing.assert_allclose(found.boxes, boxes[:, :4], atol=1e-2)
@@ -78,9 +79,9 @@ def test_embeddings_and_what_models_expect_are_insightfaces(folder: Path, group:
     path = folder / packs.PACKS["mobile"].recogniser.name
     reference = ArcFaceONNX(model_file=str(path), session=session(path))
     assert (reference.input_mean, reference.input_std) == (127.5, 127.5)
-    found = Scrfd(folder / packs.PACKS["mobile"].detector.name, SAME_IOU).look(group[:864], 0.5)
+    found = Scrfd(folder / packs.PACKS["mobile"].detector.name).look(group[:864], 0.5)
     assert len(found.points) == 6
-    ours = Embedder(path, 512)
+    ours = open_embedder(packs.PACKS["mobile"], folder)
     for points in found.points:
         crop = face_align.norm_crop(group, landmark=points)
         theirs = reference.get_feat(crop).ravel()
@@ -97,7 +98,7 @@ def test_the_106_points_are_insightfaces(folder: Path, group: Pixels) -> None:
     path = folder / packs.POINTS_106.name
     reference = Landmark(model_file=str(path), session=session(path))
     assert (reference.input_mean, reference.input_std) == (0.0, 1.0)
-    found = Scrfd(folder / packs.PACKS["mobile"].detector.name, SAME_IOU).look(group[:864], 0.5)
+    found = Scrfd(folder / packs.PACKS["mobile"].detector.name).look(group[:864], 0.5)
     box = found.boxes[0]
     level = np.array([[0, 0], [50, 0], [25, 30], [5, 50], [45, 50]], np.float32) + box[:2]
     theirs = reference.get(group, _Face(box))

@@ -9,7 +9,7 @@ import pytest
 
 from app.engine import packs
 from app.engine.detector import Detector
-from app.engine.embedder import Embedder
+from app.engine.networks import open_detector, open_embedder
 from app.engine.runtime import open_session, providers
 from app.images.decode import decode
 from app.measure.engine import LIMITS
@@ -35,9 +35,9 @@ def test_a_session_opens_with_what_is_here() -> None:
 
 def test_many_threads_may_share_a_model() -> None:
     pack, folder = packs.require("mobile", Path("unused"))
-    embedder = Embedder(folder / pack.recogniser.name, pack.vector_size)
+    embedder = open_embedder(pack, folder)
     image = decode(photos.group(), LIMITS)
-    faces = Detector(folder / pack.detector.name, 0.5).detect(image)
+    faces = Detector(open_detector(pack, folder), 0.5).detect(image)
     alone = [embedder.embed(image, face.points).vector for face in faces]
     with ThreadPoolExecutor(6) as pool:
         together = list(

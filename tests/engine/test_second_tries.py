@@ -6,6 +6,7 @@ import pytest
 
 from app.domain import Embed, Face, Look, Pixels, WholePicture
 from app.engine.detector import Detection, Detector
+from app.engine.scrfd import Scrfd
 from app.engine.second_tries import Kind, SecondTries
 from app.images.decode import decode
 from app.measure.engine import LIMITS, LocalEngine
@@ -97,6 +98,7 @@ def test_a_face_within_the_grey_border_lies_outside_the_image(monkeypatch: pytes
     points = np.array([[47.5, 47.5], [79.5, 47.5], [47.5, 79.5], [47.5, 111.5], [79.5, 111.5]], np.float32)
     answers = [[], [], [Detection(corners, 0.7, points)]]
     detector = Detector.__new__(Detector)
+    detector.scores = Scrfd.scores
     monkeypatch.setattr(detector, "detect", lambda _: answers.pop(0))
     found = SecondTries(detector).detect(np.full((960, 1280, 3), 200, np.uint8))
     assert found.by is Kind.PADDED
@@ -113,6 +115,7 @@ def test_a_doubted_face_that_the_turned_picture_does_not_show_stays(monkeypatch:
     surer = Detection((120.0, 100.0, 160.0, 130.0), 0.9, points)  # the lying one, in the copy turned by 90
     answers = [[lying, upright], [surer]]
     detector = Detector.__new__(Detector)
+    detector.scores = Scrfd.scores
     monkeypatch.setattr(detector, "detect", lambda _: answers.pop(0))
     found = SecondTries(detector).detect(np.full((160, 160, 3), 200, np.uint8))
     assert found.by is Kind.TURNED

@@ -34,7 +34,12 @@ NOT_ANSWERED: dict[str, dict[str, str]] = {
 
 # Members that answers have with some model packs only.
 WITH_AGE_MODEL = "with the packs buffalo_l, buffalo_s and antelopev2"
-SOMETIMES = {"FaceDetail": dict.fromkeys(("AgeRange", "Gender"), WITH_AGE_MODEL)}
+WITH_106_POINTS = "with all packs but opencv"
+SOMETIMES = {
+    "FaceDetail": dict.fromkeys(("AgeRange", "Gender"), WITH_AGE_MODEL)
+    | dict.fromkeys(("EyesOpen", "MouthOpen"), WITH_106_POINTS)
+    | {"Landmarks": "30 points, 5 with the pack opencv"}
+}
 
 
 def service_model() -> dict[str, Any]:

@@ -1,0 +1,89 @@
+"""What one look of a detection network at a picture gives, whichever network it is."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.domain import Pixels
+from app.engine.model import Floats
+
+STRIDE = 32
+"""Both sides of a picture must be a multiple of it, in pixels."""
+POINTS = 5
+SAME_IOU = 0.4
+"""Boxes that overlap by more are one face."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What the scores of a network mean, each 0..1.
+
+    `least` is a face's, where no setting says otherwise. `trigger` makes a small candidate worth a finer
+    look. A second try counts from `least_second` on. A first try whose surest face is below `doubted` is
+    doubted: a turned one counts instead that is surer by `surer`. `small` is what the score of a face is
+    worth, as a factor, that no look shows well. `slope` and `offset` are of the logistic curve of the share
+    of detections that touch an annotated face.
+    """
+
+    least: float
+    trigger: float
+    least_second: float
+    doubted: float
+    surer: float
+    small: float
+    slope: float
+    offset: float
+
+    def confidence(self, score: float) -> float:
+        """How sure it is that a detection is a face: Rekognition's Confidence, 0..100."""
+        return 100 / (1 + math.exp(-(self.slope * score + self.offset)))
+
+
+class Found(NamedTuple):
+    """Faces in pixels of the picture, best score first: boxes (n, 4), scores (n,) 0..1, points (n, 5, 2)."""
+
+    boxes: Floats
+    scores: Floats
+    points: Floats
+
+
+class Network(Protocol):
+    """A detection network. Safe to call from several threads."""
+
+    scores: ClassVar[Scores]
+
+    def look(self, picture: Pixels, min_score: float) -> Found:
+        """The faces of a picture, shape (height, width, 3), BGR, with at least this score."""
+        ...
+
+
+def best_first(parts: list[Found]) -> Found:
+    """The faces of a network's levels together, each once."""
+    if not parts:
+        return Found(
+            np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, POINTS, 2), np.float32)
+        )
+    found = Found(*(np.concatenate(fields) for fields in zip(*parts, strict=True)))
+    order = np.argsort(-found.scores, kind="stable")
+    found = Found(*(field[order] for field in found))
+    kept = _not_the_same(found.boxes)
+    return Found(*(field[kept] for field in found))
+
+
+def _not_the_same(boxes: Floats) -> NDArray[np.intp]:
+    """Which boxes, best first, are no face before them again; sides count their last pixel too."""
+    left, top, right, bottom = boxes.T
+    areas = (right - left + 1) * (bottom - top + 1)
+    order = np.arange(len(boxes))
+    kept = []
+    while order.size:
+        first, others = order[0], order[1:]
+        kept.append(first)
+        width = np.minimum(right[first], right[others]) - np.maximum(left[first], left[others]) + 1
+        height = np.minimum(bottom[first], bottom[others]) - np.maximum(top[first], top[others]) + 1
+        shared = np.maximum(width, 0) * np.maximum(height, 0)
+        order = others[shared / (areas[first] + areas[others] - shared) <= SAME_IOU]
+    return np.array(kept, dtype=np.intp)
