@@ -38,7 +38,7 @@ class Scrfd:
         small=0.85,
         slope=12.97,
         offset=-4.2,
-    )  # fmt: skip
+    )
 
     def __init__(self, path: Path) -> None:
         self._model = Model(path, _SCALING)
