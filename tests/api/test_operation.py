@@ -178,6 +178,8 @@ def test_a_full_house_is_told_so_in_the_words_of_each_door_and_probes_are_answer
         aws = httpx.post(service.url, headers=target, content=b"{}")
         assert (aws.status_code, aws.json()["__type"]) == (400, "ThrottlingException")
         assert int(aws.headers["retry-after"]) >= 1
+        counted = 'face_operations_total{code="ThrottlingException",door="aws",operation="unknown"}'
+        assert _gauge(service, re.escape(counted)) >= 1
         for probe in ("/live", "/health", "/ready", "/metrics"):
             assert httpx.get(service.url + probe).status_code == 200
     assert eventually(lambda: [one for one in [_gauge(service, "requests_in_progress")] if one == 0]) == [0]

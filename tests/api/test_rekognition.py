@@ -12,6 +12,12 @@ import botocore.exceptions
 import httpx
 import pytest
 
+from app.domain import Embed, Look
+from app.engine.similarity import SimilarityCurve
+from app.images.decode import EncodedPicture
+from app.measure.engine import LIMITS, LocalEngine, analyse
+from app.service.recognition import cosine_of, embedding_of
+from app.settings import Settings
 from tests import photos
 
 if TYPE_CHECKING:
@@ -374,3 +380,22 @@ def test_deleting_a_collection_while_faces_are_indexed_is_no_server_error(
             worker.result()
     assert codes <= {"ResourceNotFoundException", "200", "404"}
     assert "fleeting" not in rekognition.list_collections()["CollectionIds"]
+
+
+def test_compare_faces_looks_at_the_source_and_its_mirror_image(rekognition: "RekognitionClient") -> None:
+    engine = LocalEngine(Settings(_env_file=None))  # type: ignore[call-arg]  # pydantic-settings' own
+    try:
+        both = Look(Embed.LARGEST, 100, mirror=True)
+        (source,) = engine.pipeline.analyse(EncodedPicture(photos.astronaut(), LIMITS), both)
+        targets = analyse(engine.pipeline, photos.group(), Embed.ALL)
+    finally:
+        engine.close()
+    curve = SimilarityCurve.of(engine.pipeline.pack)
+    expected = [curve.similarity(cosine_of(embedding_of(source), embedding_of(face))) for face in targets]
+    compared = rekognition.compare_faces(
+        SourceImage={"Bytes": photos.astronaut()},
+        TargetImage={"Bytes": photos.group()},
+        SimilarityThreshold=0,
+    )
+    shown = [match["Similarity"] for match in compared["FaceMatches"]]
+    assert shown == pytest.approx(sorted(expected, reverse=True), abs=0.05)
