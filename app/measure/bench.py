@@ -69,20 +69,15 @@ def packaged_photos() -> list[Path]:
 
 
 def measure_rows(settings: Settings, photos: Sequence[Path]) -> list[Row]:
-    """SearchFacesByImage over HTTP at 1 and 16 clients, and the service's memory."""
+    """SearchFacesByImage over HTTP beside the engine alone, and the service's memory."""
     found = measure_search(settings, photos)
     rows = [
         Row("engine alone, such a photo on one core", found.engine_ms, "ms"),
         Row("engine alone, such photos on all cores (reference)", found.engine_per_second, "photos/s", 1.0),
     ]
-    for load in found.loads:
-        rows.append(Row(f"SearchFacesByImage over HTTP, {load.clients} clients: p50", load.p50_ms, "ms"))
-        rows.append(Row(f"SearchFacesByImage over HTTP, {load.clients} clients: p95", load.p95_ms, "ms"))
-        rows.append(
-            Row(f"SearchFacesByImage over HTTP, {load.clients} clients", load.per_second, "searches/s",
-                load.per_second / found.engine_per_second)
-        )  # fmt: skip
-        rows.append(Row(f"the database's part at {load.clients} clients", load.search_ms, "ms"))
+    for load, search_ms in found.loads:
+        rows += load.rows("SearchFacesByImage over HTTP", found.engine_per_second)
+        rows.append(Row(f"the database's part at {load.clients} clients", search_ms, "ms"))
     rows.append(Row("collection searched", found.faces, "faces"))
     rows.append(Row("service memory before the searches", found.memory_before_mb, "MB"))
     rows.append(Row("service memory after the searches", found.memory_after_mb, "MB"))
@@ -108,9 +103,7 @@ def _search_rows(settings: Settings, sizes: Sequence[int]) -> list[Row]:
     for found in measure_sizes(settings, sizes):
         name = f"{found.faces} faces, {found.way}"
         for load in found.loads:
-            rows.append(Row(f"{name}, {load.clients} clients: p50", load.p50_ms, "ms"))
-            rows.append(Row(f"{name}, {load.clients} clients: p95", load.p95_ms, "ms"))
-            rows.append(Row(f"{name}, {load.clients} clients", load.per_second, "searches/s"))
+            rows += load.rows(name)
         rows.append(Row(f"{name}: mates first, of {found.mated}", 100 * found.mates_first, "%"))
         rows.append(Row(f"{name}: of all exact matches", 100 * found.matches, "%"))
         rows.append(Row(f"{name}: stored beside a search", found.stored_per_second, "faces/s"))

@@ -15,6 +15,7 @@ from PIL import Image
 
 from app.domain import Embed
 from app.measure.engine import LocalEngine, analyse
+from app.measure.loads import Load
 from app.measure.pairs_http import rekognition
 from app.measure.service import running
 from app.settings import Settings
@@ -30,28 +31,18 @@ PROBE_SIDE_PX = 640
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """Times are of one search, in milliseconds; `search_ms` is the mean of the database's part."""
-
-    clients: int
-    p50_ms: float
-    p95_ms: float
-    per_second: float
-    search_ms: float
-
-
-@dataclass(frozen=True, slots=True)
 class SearchBench:
     """`faces` in the collection that was searched; memory is the service's resident set.
 
-    `engine_ms` is what the engine needs for such a photo on one core while the others rest, and
-    `engine_per_second` how many it does on all cores, without a service.
+    Each load comes with the mean of the database's part of a search, in milliseconds. `engine_ms` is what
+    the engine needs for such a photo on one core while the others rest, and `engine_per_second` how many it
+    does on all cores, without a service.
     """
 
     faces: int
     engine_ms: float
     engine_per_second: float
-    loads: tuple[Load, ...]
+    loads: tuple[tuple[Load, float], ...]
     memory_before_mb: float
     memory_after_mb: float
 
@@ -105,7 +96,7 @@ def _searched(url: str) -> tuple[float, float]:
     return found["count"], found["sum"]
 
 
-def _load(client: "RekognitionClient", url: str, probes: Sequence[bytes], clients: int) -> Load:
+def _load(client: "RekognitionClient", url: str, probes: Sequence[bytes], clients: int) -> tuple[Load, float]:
     def search(turn: int) -> float:
         began = time.perf_counter()
         client.search_faces_by_image(CollectionId=COLLECTION, Image={"Bytes": probes[turn % len(probes)]})
@@ -115,13 +106,11 @@ def _load(client: "RekognitionClient", url: str, probes: Sequence[bytes], client
         list(threads.map(search, range(2 * clients)))
         count, seconds_before = _searched(url)
         began = time.perf_counter()
-        times = sorted(threads.map(search, range(SEARCHES)))
+        times = list(threads.map(search, range(SEARCHES)))
         seconds = time.perf_counter() - began
     count_after, seconds_after = _searched(url)
     search_ms = 1000 * (seconds_after - seconds_before) / (count_after - count)
-    return Load(
-        clients, statistics.median(times), times[int(0.95 * len(times))], SEARCHES / seconds, search_ms
-    )
+    return Load.of(clients, times, SEARCHES / seconds), search_ms
 
 
 def _has_face(client: "RekognitionClient", image: bytes) -> bool:

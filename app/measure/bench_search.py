@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sqlalchemy import text
 
 from app.domain import Box, StoredFace, Vector
+from app.measure.loads import Load
 from app.measure.spread import Spread
 from app.service.vector_indexes import VectorIndexes
 from app.settings import Settings
@@ -50,16 +51,6 @@ _INDEX_SIZE = text("SELECT pg_relation_size(to_regclass(:name))")
 _FORGET_STORED = text(
     "DELETE FROM faces WHERE collection_id = :collection AND created_at > now() - interval '1 day'"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """Closed-loop clients: milliseconds of a search, and searches a second."""
-
-    clients: int
-    p50_ms: float
-    p95_ms: float
-    per_second: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +186,8 @@ async def _load(database: Database, place: Place, probes: Probes, clients: int, 
     began = time.perf_counter()
     await asyncio.gather(*(client() for _ in range(clients)))
     rate = len(times) / (time.perf_counter() - began)
-    kept = sorted(times[clients * WARMING :])  # connections have prepared their statements by then
-    return Load(clients, statistics.median(kept), kept[int(0.95 * len(kept))], rate)
+    # Connections have prepared their statements by then.
+    return Load.of(clients, times[clients * WARMING :], rate)
 
 
 async def _stored_while_searching(
