@@ -124,10 +124,11 @@ class Client:
             self._mine.append(name)
 
     def _erase(self) -> None:
-        if not self._mine:
+        """Erase the newest of one's own members but the first, who has to be there in the end."""
+        if len(self._mine) < 2:
             self._send("erase", "DELETE", "/members/nobody", wanted=404)
             return
-        name = self._mine.pop(0)
+        name = self._mine.pop()
         self._seen.put(self._seen.erased, name, self._send("erase", "DELETE", f"/members/{name}"))
 
     def _identify(self) -> None:
