@@ -37,7 +37,7 @@ url = database_url()
 # A migration, and the wait for another replica's, take as long as they take.
 # No pool: also after an error no connection stays open.
 engine = create_engine(
-    url, poolclass=NullPool, connect_args={"options": options_with(url, {"statement_timeout": 0})}
+    url, poolclass=NullPool, connect_args={"options": options_with(url, {"statement_timeout": "0"})}
 )
 with engine.connect() as connection:
     context.configure(connection=connection, target_metadata=metadata, on_version_apply=tell)

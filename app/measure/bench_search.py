@@ -214,10 +214,9 @@ async def _stored_while_searching(
 
 
 async def _ids(database: Database, place: Place, probe: Vector, *, by_index: bool) -> list[UUID]:
-    async with database.session() as session:
-        found = await faces.nearest(
-            session, *place, probe, min_cosine=MIN_COSINE, limit=LIMIT, by_index=by_index
-        )
+    found = await faces.nearest(
+        database, *place, probe, min_cosine=MIN_COSINE, limit=LIMIT, by_index=by_index
+    )
     return [face.face_id for face, _ in found]
 
 

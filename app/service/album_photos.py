@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain import Caller, ImageFormat, ImageLimits, Page, StoredImage
 from app.engine.pool import InferencePool
@@ -157,18 +157,18 @@ class AlbumPhotos:
         self, caller: Caller, album_id: str, *, state: State | None, after: UUID | None, limit: int
     ) -> Page[Photo]:
         """Photos in the order of their ids."""
-        async with self._database.session() as session:
-            album = await self._albums.require(session, caller, album_id)
-            return await store.page(session, album.place, state=state, after=after, limit=limit)
+        async with self._database.reading() as reader:
+            album = await self._albums.require(reader, caller, album_id)
+            return await store.page(reader, album.place, state=state, after=after, limit=limit)
 
     async def get(self, caller: Caller, album_id: str, photo_id: UUID) -> PhotoDetail:
         """A photo with every face and the guests they were taken for."""
-        async with self._database.session() as session:
-            album = await self._albums.require(session, caller, album_id)
-            photo = await store.find(session, album.place, photo_id)
+        async with self._database.reading() as reader:
+            album = await self._albums.require(reader, caller, album_id)
+            photo = await store.find(reader, album.place, photo_id)
             if photo is None:
                 raise _unknown()
-            found = await matches.faces_of(session, album.place, photo_id)
+            found = await matches.faces_of(reader, album.place, photo_id)
             return PhotoDetail(photo, tuple(found))
 
     async def remove(self, caller: Caller, album_id: str, photo_id: UUID) -> None:
@@ -195,7 +195,7 @@ class AlbumPhotos:
             await self._storage.delete(source.key)
         await self._storage.delete(thumbnail_key(album, photo_id))
 
-    async def enter(self, session: AsyncSession, album: Album, seen: Sequence[Seen]) -> int:
+    async def enter(self, session: AsyncConnection, album: Album, seen: Sequence[Seen]) -> int:
         """Queue those photos that are new or changed; returns how many."""
         latest = {album.photo_id(photo.place): photo for photo in seen}
         known = await store.known(session, list(latest))
@@ -215,7 +215,7 @@ class AlbumPhotos:
         await self._queue(session, album, [*queued, *again])
         return len(queued) + len(again)
 
-    async def _queue(self, session: AsyncSession, album: Album, photo_ids: Sequence[UUID]) -> None:
+    async def _queue(self, session: AsyncConnection, album: Album, photo_ids: Sequence[UUID]) -> None:
         lane = queue.photos_lane(album.face_model_version)
         await queue.put(session, lane, store.KIND, [str(photo_id) for photo_id in photo_ids], album.place)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain import Caller, Page, Prefix, Role, S3Image
 from app.engine.similarity import SimilarityCurve
@@ -128,14 +128,14 @@ class Albums:
 
     async def get(self, caller: Caller, album_id: str) -> Album:
         """An album; ResourceNotFoundException when there is none that the caller sees."""
-        async with self._database.session() as session:
-            return await self.require(session, caller, album_id)
+        async with self._database.reading() as reader:
+            return await self.require(reader, caller, album_id)
 
     async def page(self, caller: Caller, after: str | None, limit: int) -> Page[Album]:
         """Albums in the order of their ids."""
-        async with self._database.session() as session:
+        async with self._database.reading() as reader:
             return await store.page(
-                session, caller.account_id, caller.collections, caller.own_subject, after, limit
+                reader, caller.account_id, caller.collections, caller.own_subject, after, limit
             )
 
     async def change(self, caller: Caller, album_id: str, changes: Mapping[str, Any]) -> Album:
@@ -180,7 +180,7 @@ class Albums:
 
     async def require(
         self,
-        session: AsyncSession,
+        session: AsyncConnection,
         caller: Caller,
         album_id: str,
         *,

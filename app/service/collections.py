@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain import Caller, Collection, CollectionCounts, Page
 from app.errors import (
@@ -52,15 +52,15 @@ class Collections:
 
     async def describe(self, caller: Caller, collection_id: str) -> Description:
         """A collection and its counts; ResourceNotFoundException when there is none."""
-        async with self._database.session() as session:
-            found = await self.require(session, caller, collection_id)
-            return Description(found, await store.counts(session, caller.account_id, collection_id))
+        async with self._database.reading() as reader:
+            found = await self.require(reader, caller, collection_id)
+            return Description(found, await store.counts(reader, caller.account_id, collection_id))
 
     async def page(self, caller: Caller, after: str | None, limit: int) -> Page[Collection]:
         """Collections in the order of their ids."""
-        async with self._database.session() as session:
+        async with self._database.reading() as reader:
             return await store.page(
-                session, caller.account_id, caller.collections, after, limit, caller.own_subject
+                reader, caller.account_id, caller.collections, after, limit, caller.own_subject
             )
 
     async def delete(self, caller: Caller, collection_id: str) -> None:
@@ -75,9 +75,9 @@ class Collections:
 
     async def tags(self, caller: Caller, collection_id: str) -> dict[str, str]:
         """A collection's tags."""
-        async with self._database.session() as session:
-            await self.require(session, caller, collection_id)
-            return await store.tags_of(session, caller.account_id, collection_id)
+        async with self._database.reading() as reader:
+            await self.require(reader, caller, collection_id)
+            return await store.tags_of(reader, caller.account_id, collection_id)
 
     async def tag(self, caller: Caller, collection_id: str, tags: Mapping[str, str]) -> None:
         """Add tags, or replace those of the same key; ServiceQuotaExceededException beyond 200."""
@@ -97,38 +97,38 @@ class Collections:
             await store.set_tags(session, caller.account_id, collection_id, kept)
 
     async def require(
-        self, session: AsyncSession, caller: Caller, collection_id: str, *, keep: bool = False
+        self, reader: AsyncConnection, caller: Caller, collection_id: str, *, keep: bool = False
     ) -> Collection:
         """A collection of the caller; ResourceNotFoundException when there is none.
 
         With `keep` it can't be deleted, nor its vectors be switched, until the transaction ends.
         """
         self.confirm_visible(caller, collection_id)
-        found = await store.require(session, caller.account_id, collection_id, keep=keep)
+        found = await store.require(reader, caller.account_id, collection_id, keep=keep)
         if not caller.may_see_of(found.owner):
             raise store.not_found(collection_id)
         return found
 
     async def require_searchable(
-        self, session: AsyncSession, caller: Caller, collection_id: str, *, keep: bool = False
+        self, reader: AsyncConnection, caller: Caller, collection_id: str, *, keep: bool = False
     ) -> None:
         """Raise unless the collection exists and holds vectors of the model that runs.
 
         With `keep` it can't be deleted until the transaction ends.
         """
-        found = await self.require(session, caller, collection_id, keep=keep)
+        found = await self.require(reader, caller, collection_id, keep=keep)
         if found.face_model_version != self.face_model_version:
             raise ModelMismatch(
                 collection_id, pinned=found.face_model_version, running=self.face_model_version
             )
 
     async def confirm_searchable(self, caller: Caller, collection_id: str) -> None:
-        """The same in a short session of its own, before an image costs anything."""
-        async with self._database.session() as session:
-            await self.require_searchable(session, caller, collection_id)
+        """The same at once, before an image costs anything."""
+        async with self._database.reading() as reader:
+            await self.require_searchable(reader, caller, collection_id)
 
 
-async def remove(session: AsyncSession, place: Place) -> None:
+async def remove(session: AsyncConnection, place: Place) -> None:
     """Erase a collection; a worker erases the files of an album, and the indexes of its vectors."""
     album = await album_store.find(session, place)
     await store.remove(session, *place)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain import Caller, ImageInput, Page, Role, StoredFace
 from app.engine.similarity import SimilarityCurve
@@ -79,8 +79,8 @@ class Guests:
             ConflictException: the id is a user's who is no guest.
         """
         user = public_id(_own(caller, guest_id) or str(uuid4()), "guest_id", USER_ID_MAX)
-        async with self._database.session() as session:
-            await self._albums.require(session, caller, album_id, searchable=True)
+        async with self._database.reading() as reader:
+            await self._albums.require(reader, caller, album_id, searchable=True)
         face, analysis = largest_of(await self._analyser.analyse(selfie, ONE_PERSON))
         async with self._database.session() as session:
             album = await self._albums.require(session, caller, album_id, searchable=True)
@@ -104,26 +104,26 @@ class Guests:
 
     async def page(self, caller: Caller, album_id: str, after: str | None, limit: int) -> Page[Guest]:
         """Guests in the order of their user ids."""
-        async with self._database.session() as session:
-            album = await self._albums.require(session, caller, album_id)
-            return await store.page(session, album.place, after, limit)
+        async with self._database.reading() as reader:
+            album = await self._albums.require(reader, caller, album_id)
+            return await store.page(reader, album.place, after, limit)
 
     async def get(self, caller: Caller, album_id: str, guest_id: str) -> Guest:
         """A guest; ResourceNotFoundException when there is none."""
         user = public_id(_own(caller, guest_id) or guest_id, "guest_id", USER_ID_MAX)
-        async with self._database.session() as session:
-            album = await self._albums.require(session, caller, album_id)
-            return await self._require(session, album, user.safe)
+        async with self._database.reading() as reader:
+            album = await self._albums.require(reader, caller, album_id)
+            return await self._require(reader, album, user.safe)
 
     async def photos(
         self, caller: Caller, album_id: str, guest_id: str, after: Rank | None, limit: int
     ) -> Matches:
         """Photos of a guest, best first."""
         user = public_id(_own(caller, guest_id) or guest_id, "guest_id", USER_ID_MAX)
-        async with self._database.session() as session:
-            album = await self._albums.require(session, caller, album_id)
-            await self._require(session, album, user.safe)
-            found = await matches.of_guest(session, album.place, user.safe, after, limit + 1)
+        async with self._database.reading() as reader:
+            album = await self._albums.require(reader, caller, album_id)
+            await self._require(reader, album, user.safe)
+            found = await matches.of_guest(reader, album.place, user.safe, after, limit + 1)
         return self._matches(found, limit)
 
     async def search(
@@ -134,13 +134,13 @@ class Guests:
         Raises:
             NoFaceFound: the selfie has no face.
         """
-        async with self._database.session() as session:
-            await self._albums.require(session, caller, album_id, searchable=True)
+        async with self._database.reading() as reader:
+            await self._albums.require(reader, caller, album_id, searchable=True)
         face, _ = largest_of(await self._analyser.analyse(selfie, ONE_PERSON))
-        async with self._database.session() as session:
-            album = await self._albums.require(session, caller, album_id, searchable=True)
+        async with self._database.reading() as reader:
+            album = await self._albums.require(reader, caller, album_id, searchable=True)
             found = await matches.search(
-                session,
+                reader,
                 album.place,
                 embedding_of(face),
                 least=self._curve.cosine(album.threshold),
@@ -164,7 +164,7 @@ class Guests:
     def similarity(self, cosine: float) -> float:
         return self._curve.similarity(min(1.0, cosine))
 
-    async def _require(self, session: AsyncSession, album: Album, user_id: str) -> Guest:
+    async def _require(self, session: AsyncConnection, album: Album, user_id: str) -> Guest:
         found = await store.find(session, album.place, user_id)
         if found is None:
             raise ResourceNotFoundException("The album has no such guest", reason="GuestNotFound")
@@ -175,7 +175,7 @@ class Guests:
         return Matches(shown, shown[-1].found.rank if len(found) > limit else None)
 
 
-async def _forget_selfie(session: AsyncSession, album: Album, user_id: str) -> None:
+async def _forget_selfie(session: AsyncConnection, album: Album, user_id: str) -> None:
     """Erase a guest's faces, but those in photos of the album: they are the photo's."""
     await face_store.release_photos_of_user(session, *album.place, user_id)
     await face_store.erase_of_user(session, *album.place, user_id)

@@ -58,15 +58,15 @@ class IndexJobs:
 
     async def progress(self, caller: Caller, job_id: UUID) -> tuple[Progress, list[Failure]]:
         """How far a job is, and up to 100 of its failures."""
-        async with self._database.session() as session:
-            found = await store.find(session, caller.account_id, job_id)
+        async with self._database.reading() as reader:
+            found = await store.find(reader, caller.account_id, job_id)
             if found is None or not caller.sees(found.collection_id):
                 raise ResourceNotFoundException("There is no such job")
             place = (caller.account_id, found.collection_id)
-            collection = await collection_store.find(session, *place)
+            collection = await collection_store.find(reader, *place)
             if collection is not None and not caller.may_see_of(collection.owner):
                 raise ResourceNotFoundException("There is no such job")
-            return found, await store.failures(session, job_id, SHOWN_FAILURES)
+            return found, await store.failures(reader, job_id, SHOWN_FAILURES)
 
     def _job(
         self,

@@ -56,8 +56,8 @@ class Keys:
         known = self._remembered.get(access_key_id)
         if known is not None and known[0] > time.monotonic():
             return known[1]
-        async with self._database.session() as session:
-            stored = await store.find(session, access_key_id)
+        async with self._database.reading() as reader:
+            stored = await store.find(reader, access_key_id)
         key = None if stored is None or stored.revoked else self._open_or_none(stored)
         if len(self._remembered) >= _REMEMBERED_KEYS:
             self._remembered.clear()
@@ -91,8 +91,8 @@ class Keys:
 
     async def every(self) -> Sequence[StoredKey]:
         """All keys, the oldest first."""
-        async with self._database.session() as session:
-            return await store.every(session)
+        async with self._database.reading() as reader:
+            return await store.every(reader)
 
     async def revoke(self, access_key_id: str) -> None:
         """Take a key's rights away; ResourceNotFoundException when it has none."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain import (
     Caller,
@@ -187,8 +187,8 @@ class Members:
         """Members in the order of their user ids; none of the default collection before its first use."""
         if await self._is_unused_default(caller, collection_id, searchable=False):
             return Page((), None)
-        async with self._database.session() as session:
-            return await user_store.members(session, caller.account_id, collection_id, after, limit)
+        async with self._database.reading() as reader:
+            return await user_store.members(reader, caller.account_id, collection_id, after, limit)
 
     async def get(
         self, caller: Caller, collection_id: str, member_id: str
@@ -196,12 +196,12 @@ class Members:
         """A member and their faces; ResourceNotFoundException when there is none."""
         user = await self._named(caller, collection_id, member_id)
         place = (caller.account_id, collection_id)
-        async with self._database.session() as session:
-            found = await user_store.member(session, *place, user.safe)
+        async with self._database.reading() as reader:
+            found = await user_store.member(reader, *place, user.safe)
             if found is None:
                 raise _unknown(member_id)
             faces = await face_store.page(
-                session, *place, after=None, limit=MAX_FACES_A_USER, user_id=user.safe
+                reader, *place, after=None, limit=MAX_FACES_A_USER, user_id=user.safe
             )
             return found, faces.items
 
@@ -249,8 +249,8 @@ class Members:
         if caller.subject is None or not caller.sees(collection_id):
             return False
         user = public_id(member_id, "member_id", USER_ID_MAX)
-        async with self._database.session() as session:
-            bound = await user_store.subject_of(session, caller.account_id, collection_id, user.safe)
+        async with self._database.reading() as reader:
+            bound = await user_store.subject_of(reader, caller.account_id, collection_id, user.safe)
         return bound == caller.subject
 
     async def identify(
@@ -278,19 +278,14 @@ class Members:
         if not faces:
             raise NoFaceFound
         place = (caller.account_id, collection_id)
-        async with self._database.session() as session:
-            if min_cosine is None:
-                count = 0 if empty else await user_store.count_with_faces(session, *place)
-                min_cosine = self._curve.cosine_for_fpir(count, self._fpir_target)
-            found = [
-                IdentifiedFace(
-                    face,
-                    ()
-                    if empty
-                    else await self._nearest(session, place, embedding_of(face), min_cosine, limit),
-                )
-                for face in faces
-            ]
+        if min_cosine is None:
+            min_cosine = await self._expected_threshold(place, empty=empty)
+        found = [
+            IdentifiedFace(
+                face, () if empty else await self._nearest(place, embedding_of(face), min_cosine, limit)
+            )
+            for face in faces
+        ]
         # Once, also for every face: Rekognition charges by the image.
         self._savings.count(caller.account_id, "SearchUsersByImage")
         return Identification(min_cosine, tuple(found))
@@ -313,8 +308,8 @@ class Members:
         user = await self._named(caller, collection_id, member_id, searchable=True)
         place = (caller.account_id, collection_id)
         face, _ = await self._largest(image)
-        async with self._database.session() as session:
-            vector = await user_store.vector_of(session, *place, user.safe)
+        async with self._database.reading() as reader:
+            vector = await user_store.vector_of(reader, *place, user.safe)
         self._savings.count(caller.account_id, "CompareFaces")
         if vector is None:
             return Verdict(verified=False, cosine=None, similarity=0.0)
@@ -344,7 +339,7 @@ class Members:
 
     @staticmethod
     async def _known(
-        session: AsyncSession,
+        session: AsyncConnection,
         place: tuple[str, str],
         user: PublicId,
         face: Face,
@@ -359,18 +354,28 @@ class Members:
 
     @staticmethod
     async def _merge(
-        session: AsyncSession, place: tuple[str, str], user: PublicId, changes: Mapping[str, Any]
+        session: AsyncConnection, place: tuple[str, str], user: PublicId, changes: Mapping[str, Any]
     ) -> None:
         kept = await user_store.metadata_of(session, *place, user.safe)
         if kept is None:
             raise _unknown(user.original)
         await user_store.set_metadata(session, *place, user.safe, patched(kept, changes))
 
+    async def _expected_threshold(self, place: tuple[str, str], *, empty: bool) -> float:
+        """Above which a stranger is expected to be taken for a member as rarely as the target says."""
+        count = 0
+        if not empty:
+            async with self._database.reading() as reader:
+                count = await user_store.count_with_faces(reader, *place)
+        return self._curve.cosine_for_fpir(count, self._fpir_target)
+
     async def _nearest(
-        self, session: AsyncSession, place: tuple[str, str], probe: Vector, min_cosine: float, limit: int
+        self, place: tuple[str, str], probe: Vector, min_cosine: float, limit: int
     ) -> tuple[MemberMatch, ...]:
         with self._metrics.stage("search"):
-            found = await user_store.nearest(session, *place, probe, min_cosine=min_cosine, limit=limit)
+            found = await user_store.nearest(
+                self._database, *place, probe, min_cosine=min_cosine, limit=limit
+            )
         self._metrics.searched(self._curve.similarity(found[0].cosine) if found else None)
         return tuple(
             MemberMatch(
@@ -390,8 +395,8 @@ class Members:
         user = public_id(member_id, "member_id", USER_ID_MAX)
         if await self._is_unused_default(caller, collection_id, searchable=searchable):
             raise _unknown(member_id)
-        async with self._database.session() as session:
-            if not await user_store.exists(session, caller.account_id, collection_id, user.safe):
+        async with self._database.reading() as reader:
+            if not await user_store.exists(reader, caller.account_id, collection_id, user.safe):
                 raise _unknown(member_id)
         return user
 
@@ -400,15 +405,15 @@ class Members:
     ) -> bool:
         """Whether this is the default collection before its first use; raises for others that lack."""
         self._collections.confirm_visible(caller, collection_id)
-        async with self._database.session() as session:
+        async with self._database.reading() as reader:
             if collection_id == DEFAULT_COLLECTION:
-                found = await collection_store.find(session, caller.account_id, collection_id)
+                found = await collection_store.find(reader, caller.account_id, collection_id)
                 if found is None:
                     return True
             if searchable:
-                await self._collections.require_searchable(session, caller, collection_id)
+                await self._collections.require_searchable(reader, caller, collection_id)
             else:
-                await self._collections.require(session, caller, collection_id)
+                await self._collections.require(reader, caller, collection_id)
             return False
 
 

@@ -50,16 +50,15 @@ class RecallSampler:
 
     async def _compare(self, search: DoneSearch) -> None:
         try:
-            async with self._database.session() as session:
-                exact = await store.nearest(
-                    session,
-                    *search.place,
-                    search.probe,
-                    min_cosine=search.min_cosine,
-                    limit=search.limit,
-                    leave_out=search.leave_out,
-                    by_index=False,
-                )
+            exact = await store.nearest(
+                self._database,
+                *search.place,
+                search.probe,
+                min_cosine=search.min_cosine,
+                limit=search.limit,
+                leave_out=search.leave_out,
+                by_index=False,
+            )
         except (ServiceUnavailableError, StatementFailedError) as error:
             log.warning("a search could not be sampled: %s", type(error).__name__)
             return

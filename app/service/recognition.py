@@ -146,9 +146,9 @@ class Recognition:
         self, caller: Caller, collection_id: str, face_id: UUID, threshold: Threshold, limit: int
     ) -> tuple[Match, ...]:
         """Faces of a collection like one of its own faces, which is left out."""
-        async with self._database.session() as session:
-            await self._collections.require_searchable(session, caller, collection_id)
-            probe = await store.require_vector(session, caller.account_id, collection_id, face_id)
+        async with self._database.reading() as reader:
+            await self._collections.require_searchable(reader, caller, collection_id)
+            probe = await store.require_vector(reader, caller.account_id, collection_id, face_id)
         matches = await self._nearest(caller, collection_id, probe, threshold, limit, leave_out=face_id)
         self._savings.count(caller.account_id, "SearchFaces")
         return matches
@@ -216,10 +216,10 @@ class Recognition:
         user_id: str | None,
     ) -> tuple[Page[StoredFace], str]:
         """Faces of a collection in the order of their ids, and the collection's FaceModelVersion."""
-        async with self._database.session() as session:
-            collection = await self._collections.require(session, caller, collection_id)
+        async with self._database.reading() as reader:
+            collection = await self._collections.require(reader, caller, collection_id)
             page = await store.page(
-                session,
+                reader,
                 caller.account_id,
                 collection_id,
                 after=after,
@@ -262,19 +262,12 @@ class Recognition:
         limit: int,
         leave_out: UUID | None = None,
     ) -> tuple[Match, ...]:
-        with self._metrics.stage("search"):
-            async with self._database.session() as session:
-                found = await store.nearest(
-                    session,
-                    caller.account_id,
-                    collection_id,
-                    probe,
-                    min_cosine=threshold.cosine,
-                    limit=limit,
-                    leave_out=leave_out,
-                )
-        ids = frozenset(face.face_id for face, _ in found)
         place = (caller.account_id, collection_id)
+        with self._metrics.stage("search"):
+            found = await store.nearest(
+                self._database, *place, probe, min_cosine=threshold.cosine, limit=limit, leave_out=leave_out
+            )
+        ids = frozenset(face.face_id for face, _ in found)
         self._recall.offer(DoneSearch(place, probe, threshold.cosine, limit, leave_out, ids))
         matches = tuple(Match(face, cosine, self._curve.similarity(cosine)) for face, cosine in found)
         self._metrics.searched(matches[0].similarity if matches else None)

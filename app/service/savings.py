@@ -159,8 +159,8 @@ class Savings:
             ServiceUnavailableError: the database can't be reached.
         """
         async with self._moving:
-            async with self._database.session() as session:
-                calls = Counter(await store.totals(session, account_id))
+            async with self._database.reading() as reader:
+                calls = Counter(await store.totals(reader, account_id))
             for (owner, _, operation), count in self._pending.items():
                 if owner == account_id:
                     calls[operation] += count

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import BinaryIO
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.engine.packs import PACKS
 from app.errors import (
@@ -114,7 +114,7 @@ class Transfers:
         return Summary(place[1], head.face_model_version, users, faces)
 
 
-async def _export_users(session: AsyncSession, place: Place, writer: TransferWriter) -> int:
+async def _export_users(session: AsyncConnection, place: Place, writer: TransferWriter) -> int:
     count, last = 0, None
     while page := await transfer.users_after(session, place, last, PAGE_ROWS):
         await asyncio.to_thread(writer.add, page)
@@ -123,7 +123,7 @@ async def _export_users(session: AsyncSession, place: Place, writer: TransferWri
 
 
 async def _export_faces(
-    session: AsyncSession, place: Place, writer: TransferWriter, guests: Sequence[str]
+    session: AsyncConnection, place: Place, writer: TransferWriter, guests: Sequence[str]
 ) -> int:
     count, last = 0, None
     while page := await transfer.faces_after(session, place, last, PAGE_ROWS, guests):

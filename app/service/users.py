@@ -8,7 +8,7 @@ from typing import TypeAlias
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain import (
     Caller,
@@ -81,7 +81,7 @@ class UserImageSearch:
     matches: tuple[UserMatch, ...]
 
 
-Work: TypeAlias = Callable[[AsyncSession], Awaitable[str]]
+Work: TypeAlias = Callable[[AsyncConnection], Awaitable[str]]
 
 
 class Users:
@@ -106,7 +106,7 @@ class Users:
     async def create(self, caller: Caller, collection_id: str, user_id: str, token: str | None) -> None:
         """Create a user without faces; ConflictException when there is one of this id."""
 
-        async def work(session: AsyncSession) -> str:
+        async def work(session: AsyncConnection) -> str:
             await self._collections.require_searchable(session, caller, collection_id, keep=True)
             if not await store.create(session, caller.account_id, collection_id, PublicId(user_id, user_id)):
                 raise ConflictException(f"The user id: {user_id} already exists")
@@ -118,7 +118,7 @@ class Users:
     async def delete(self, caller: Caller, collection_id: str, user_id: str, token: str | None) -> None:
         """Delete a user; their faces stay. ResourceNotFoundException when there is none."""
 
-        async def work(session: AsyncSession) -> str:
+        async def work(session: AsyncConnection) -> str:
             await self._collections.require(session, caller, collection_id, keep=True)
             if not await store.remove(session, caller.account_id, collection_id, user_id):
                 raise store.not_found(user_id)
@@ -129,9 +129,9 @@ class Users:
 
     async def page(self, caller: Caller, collection_id: str, after: str | None, limit: int) -> Page[User]:
         """Users in the order of their ids."""
-        async with self._database.session() as session:
-            await self._collections.require(session, caller, collection_id)
-            return await store.page(session, caller.account_id, collection_id, after, limit)
+        async with self._database.reading() as reader:
+            await self._collections.require(reader, caller, collection_id)
+            return await store.page(reader, caller.account_id, collection_id, after, limit)
 
     async def associate(
         self,
@@ -153,7 +153,7 @@ class Users:
         """
         place = (caller.account_id, collection_id)
 
-        async def work(session: AsyncSession) -> str:
+        async def work(session: AsyncConnection) -> str:
             await self._collections.require_searchable(session, caller, collection_id, keep=True)
             await store.require(session, *place, user_id, lock=True)
             found = await face_store.owned(session, *place, face_ids)
@@ -185,7 +185,7 @@ class Users:
         """Take faces from a user; they stay in the collection."""
         place = (caller.account_id, collection_id)
 
-        async def work(session: AsyncSession) -> str:
+        async def work(session: AsyncConnection) -> str:
             await self._collections.require(session, caller, collection_id, keep=True)
             await store.require(session, *place, user_id, lock=True)
             found = await face_store.owned(session, *place, face_ids)
@@ -212,10 +212,10 @@ class Users:
     ) -> tuple[UserMatch, ...]:
         """Users like a face of the collection."""
         place = (caller.account_id, collection_id)
-        async with self._database.session() as session:
-            await self._collections.require_searchable(session, caller, collection_id)
-            probe = await face_store.require_vector(session, *place, face_id)
-            matches = await self._nearest(session, place, probe, threshold, limit)
+        async with self._database.reading() as reader:
+            await self._collections.require_searchable(reader, caller, collection_id)
+            probe = await face_store.require_vector(reader, *place, face_id)
+        matches = await self._nearest(place, probe, threshold, limit)
         self._savings.count(caller.account_id, "SearchUsers")
         return matches
 
@@ -224,13 +224,13 @@ class Users:
     ) -> tuple[UserMatch, ...]:
         """Users like another user, who is left out; nobody is like a user without faces."""
         place = (caller.account_id, collection_id)
-        async with self._database.session() as session:
-            await self._collections.require_searchable(session, caller, collection_id)
-            await store.require(session, *place, user_id)
-            probe = await store.vector_of(session, *place, user_id)
-            matches: tuple[UserMatch, ...] = ()
-            if probe is not None:
-                matches = await self._nearest(session, place, probe, threshold, limit, leave_out=user_id)
+        async with self._database.reading() as reader:
+            await self._collections.require_searchable(reader, caller, collection_id)
+            await store.require(reader, *place, user_id)
+            probe = await store.vector_of(reader, *place, user_id)
+        matches: tuple[UserMatch, ...] = ()
+        if probe is not None:
+            matches = await self._nearest(place, probe, threshold, limit, leave_out=user_id)
         self._savings.count(caller.account_id, "SearchUsers")
         return matches
 
@@ -258,15 +258,12 @@ class Users:
         matches: tuple[UserMatch, ...] = ()
         if searched is not None:
             place = (caller.account_id, collection_id)
-            async with self._database.session() as session:
-                probe = embedding_of(searched)
-                matches = await self._nearest(session, place, probe, threshold, limit)
+            matches = await self._nearest(place, embedding_of(searched), threshold, limit)
         self._savings.count(caller.account_id, "SearchUsersByImage")
         return UserImageSearch(searched, unsearched, matches)
 
     async def _nearest(
         self,
-        session: AsyncSession,
         place: tuple[str, str],
         probe: Vector,
         threshold: Threshold,
@@ -275,7 +272,7 @@ class Users:
     ) -> tuple[UserMatch, ...]:
         with self._metrics.stage("search"):
             found = await store.nearest(
-                session, *place, probe, min_cosine=threshold.cosine, limit=limit, leave_out=leave_out
+                self._database, *place, probe, min_cosine=threshold.cosine, limit=limit, leave_out=leave_out
             )
         matches = tuple(UserMatch(match.user_id, self._curve.similarity(match.cosine)) for match in found)
         self._metrics.searched(matches[0].similarity if matches else None)

@@ -4,7 +4,7 @@ import logging
 import time
 from datetime import timedelta
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import ServiceUnavailableError
 from app.store import queue
@@ -109,7 +109,7 @@ class VectorIndexes:
         return crowd.rows >= self._least_rows and not crowd.rebuilding
 
 
-async def forget(session: AsyncSession, place: Place) -> None:
+async def forget(session: AsyncConnection, place: Place) -> None:
     """Queue the end of the indexes of a collection that this transaction erases."""
     for index in await store.present(session):
         if index.stem in _stems(place):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain import Role
 from app.store.tables import access_keys
@@ -22,7 +22,7 @@ class StoredKey:
     revoked: bool = False
 
 
-async def add(session: AsyncSession, key: StoredKey) -> None:
+async def add(session: AsyncConnection, key: StoredKey) -> None:
     """Store a new key."""
     await session.execute(
         insert(access_keys).values(
@@ -35,18 +35,18 @@ async def add(session: AsyncSession, key: StoredKey) -> None:
     )
 
 
-async def find(session: AsyncSession, access_key_id: str) -> StoredKey | None:
+async def find(session: AsyncConnection, access_key_id: str) -> StoredKey | None:
     """A key, revoked or not."""
     found = await _read(session, access_key_id)
     return found[0] if found else None
 
 
-async def every(session: AsyncSession) -> Sequence[StoredKey]:
+async def every(session: AsyncConnection) -> Sequence[StoredKey]:
     """All keys of all accounts, the oldest first."""
     return await _read(session, None)
 
 
-async def revoke(session: AsyncSession, access_key_id: str) -> bool:
+async def revoke(session: AsyncConnection, access_key_id: str) -> bool:
     """Take a key's rights away for good; False when there is none, or none any more."""
     done = await session.execute(
         update(access_keys)
@@ -57,7 +57,7 @@ async def revoke(session: AsyncSession, access_key_id: str) -> bool:
     return done.first() is not None
 
 
-async def _read(session: AsyncSession, access_key_id: str | None) -> list[StoredKey]:
+async def _read(session: AsyncConnection, access_key_id: str | None) -> list[StoredKey]:
     query = select(access_keys).order_by(access_keys.c.created_at, access_keys.c.access_key_id)
     if access_key_id is not None:
         query = query.where(access_keys.c.access_key_id == access_key_id)

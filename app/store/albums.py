@@ -8,7 +8,7 @@ from uuid import UUID, uuid5
 
 from sqlalchemy import Row, Select, and_, func, insert, or_, select, text, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain import Page
 from app.store import queue
@@ -69,7 +69,7 @@ class Counts:
 
 
 async def create(
-    session: AsyncSession,
+    session: AsyncConnection,
     place: Place,
     album_key: UUID,
     *,
@@ -101,7 +101,7 @@ async def create(
     return True
 
 
-async def change(session: AsyncSession, place: Place, values: dict[str, Any]) -> bool:
+async def change(session: AsyncConnection, place: Place, values: dict[str, Any]) -> bool:
     """Change columns of an album; False when the event code is another album's."""
     try:
         async with session.begin_nested():
@@ -115,7 +115,7 @@ async def change(session: AsyncSession, place: Place, values: dict[str, Any]) ->
     return True
 
 
-async def find(session: AsyncSession, place: Place) -> Album | None:
+async def find(session: AsyncConnection, place: Place) -> Album | None:
     """An album of an account, or None."""
     row = (
         await session.execute(_albums().where(albums.c.account_id == place[0], albums.c.album_id == place[1]))
@@ -123,7 +123,7 @@ async def find(session: AsyncSession, place: Place) -> Album | None:
     return None if row is None else _album(row)
 
 
-async def threshold_of(session: AsyncSession, place: Place) -> float:
+async def threshold_of(session: AsyncConnection, place: Place) -> float:
     """An album's threshold as it is now, which may have changed while somebody waited in `keep_apart`."""
     found = await session.execute(
         select(albums.c.threshold).where(albums.c.account_id == place[0], albums.c.album_id == place[1])
@@ -131,18 +131,18 @@ async def threshold_of(session: AsyncSession, place: Place) -> float:
     return float(found.scalar_one())
 
 
-async def by_key(session: AsyncSession, album_key: UUID) -> Album | None:
+async def by_key(session: AsyncConnection, album_key: UUID) -> Album | None:
     row = (await session.execute(_albums().where(albums.c.album_key == album_key))).first()
     return None if row is None else _album(row)
 
 
-async def by_code(session: AsyncSession, event_code: str) -> Album | None:
+async def by_code(session: AsyncConnection, event_code: str) -> Album | None:
     """The album of an event code, of any account."""
     row = (await session.execute(_albums().where(albums.c.event_code == event_code))).first()
     return None if row is None else _album(row)
 
 
-async def with_source_of(session: AsyncSession, place: str) -> list[Album]:
+async def with_source_of(session: AsyncConnection, place: str) -> list[Album]:
     """Albums of all accounts whose source is the beginning of a photo's place."""
     rows = await session.execute(
         _albums()
@@ -152,7 +152,7 @@ async def with_source_of(session: AsyncSession, place: str) -> list[Album]:
     return [_album(row) for row in rows]
 
 
-async def expired(session: AsyncSession, limit: int) -> list[Album]:
+async def expired(session: AsyncConnection, limit: int) -> list[Album]:
     """Albums whose retention has passed."""
     end = albums.c.created_at + func.make_interval(0, 0, 0, albums.c.retention_days)
     rows = await session.execute(
@@ -162,7 +162,7 @@ async def expired(session: AsyncSession, limit: int) -> list[Album]:
 
 
 async def page(
-    session: AsyncSession,
+    session: AsyncConnection,
     account_id: str,
     patterns: Sequence[str],
     owner: str | None,
@@ -183,7 +183,7 @@ async def page(
     return Page(items, items[-1].album_id if len(rows) > limit and items else None)
 
 
-async def counts(session: AsyncSession, place: Place) -> Counts:
+async def counts(session: AsyncConnection, place: Place) -> Counts:
     """How far an album is. The rate is that of the last minute."""
     summed = (
         await session.execute(
@@ -220,12 +220,12 @@ async def counts(session: AsyncSession, place: Place) -> Counts:
     )
 
 
-async def is_listing(session: AsyncSession, album: Album) -> bool:
+async def is_listing(session: AsyncConnection, album: Album) -> bool:
     """Whether the album's source is being listed, or waits for it."""
     return await queue.is_queued(session, "listing", str(album.album_key))
 
 
-async def keep_apart(session: AsyncSession, place: Place, *, guests: bool) -> None:
+async def keep_apart(session: AsyncConnection, place: Place, *, guests: bool) -> None:
     """Let guests enter and photos be finished one after the other, in this album, until the transaction ends.
 
     Photos are finished beside each other. So a guest and a photo always find each other, whoever is first.

@@ -3,17 +3,23 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, delete, func, or_, select, update
+from sqlalchemy import Row, bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain import Collection, CollectionCounts, Page
 from app.errors import ResourceNotFoundException
 from app.store.tables import collections, faces, users
 
+# Every request asks this first: built once, it costs half.
+_FIND = select(collections).where(
+    collections.c.account_id == bindparam("account"), collections.c.collection_id == bindparam("collection")
+)
+_FIND_AND_KEEP = _FIND.with_for_update(read=True, key_share=True)
+
 
 async def create(
-    session: AsyncSession,
+    session: AsyncConnection,
     account_id: str,
     collection_id: str,
     model: str,
@@ -37,19 +43,15 @@ async def create(
 
 
 async def find(
-    session: AsyncSession, account_id: str, collection_id: str, *, keep: bool = False
+    reader: AsyncConnection, account_id: str, collection_id: str, *, keep: bool = False
 ) -> Collection | None:
     """A collection, or None. With `keep` it can't be deleted until the transaction ends."""
-    query = select(collections).where(
-        collections.c.account_id == account_id, collections.c.collection_id == collection_id
-    )
-    if keep:
-        query = query.with_for_update(read=True, key_share=True)
-    row = (await session.execute(query)).first()
+    values = {"account": account_id, "collection": collection_id}
+    row = (await reader.execute(_FIND_AND_KEEP if keep else _FIND, values)).first()
     return _collection(row) if row else None
 
 
-async def lock(session: AsyncSession, account_id: str, collection_id: str) -> str | None:
+async def lock(session: AsyncConnection, account_id: str, collection_id: str) -> str | None:
     """Let nobody else store in a collection, change or delete it until the transaction ends.
 
     Returns:
@@ -64,14 +66,14 @@ async def lock(session: AsyncSession, account_id: str, collection_id: str) -> st
 
 
 async def require(
-    session: AsyncSession, account_id: str, collection_id: str, *, keep: bool = False
+    reader: AsyncConnection, account_id: str, collection_id: str, *, keep: bool = False
 ) -> Collection:
     """A collection, kept from deletion until the transaction ends if `keep` says so.
 
     Raises:
         ResourceNotFoundException: the account has none of this id.
     """
-    found = await find(session, account_id, collection_id, keep=keep)
+    found = await find(reader, account_id, collection_id, keep=keep)
     if found is None:
         raise not_found(collection_id)
     return found
@@ -82,7 +84,7 @@ def not_found(collection_id: str) -> ResourceNotFoundException:
 
 
 async def page(
-    session: AsyncSession,
+    session: AsyncConnection,
     account_id: str,
     patterns: Sequence[str],
     after: str | None,
@@ -115,7 +117,7 @@ def as_like(pattern: str) -> str:
     return pattern.replace("_", r"\_").replace("*", "%")
 
 
-async def counts(session: AsyncSession, account_id: str, collection_id: str) -> CollectionCounts:
+async def counts(session: AsyncConnection, account_id: str, collection_id: str) -> CollectionCounts:
     """How many faces and users a collection holds."""
     totals: Sequence[int] = [
         await session.scalar(
@@ -130,7 +132,7 @@ async def counts(session: AsyncSession, account_id: str, collection_id: str) -> 
 
 
 async def totals(
-    session: AsyncSession, account_id: str, patterns: Sequence[str], viewer: str | None = None
+    session: AsyncConnection, account_id: str, patterns: Sequence[str], viewer: str | None = None
 ) -> tuple[int, int, int]:
     """How many collections that one of the patterns matches an account has, with their users and faces.
 
@@ -155,7 +157,7 @@ async def totals(
     return found[0], found[1], found[2]
 
 
-async def remove(session: AsyncSession, account_id: str, collection_id: str) -> bool:
+async def remove(session: AsyncConnection, account_id: str, collection_id: str) -> bool:
     """Delete a collection with its users and faces; False when there was none."""
     removed = await session.execute(
         delete(collections)
@@ -166,7 +168,7 @@ async def remove(session: AsyncSession, account_id: str, collection_id: str) -> 
 
 
 async def tags_of(
-    session: AsyncSession, account_id: str, collection_id: str, *, lock: bool = False
+    session: AsyncConnection, account_id: str, collection_id: str, *, lock: bool = False
 ) -> dict[str, str]:
     """A collection's tags; with `lock` nobody else changes them until the transaction ends.
 
@@ -185,7 +187,7 @@ async def tags_of(
 
 
 async def set_tags(
-    session: AsyncSession, account_id: str, collection_id: str, tags: Mapping[str, str]
+    session: AsyncConnection, account_id: str, collection_id: str, tags: Mapping[str, str]
 ) -> None:
     """Replace a collection's tags."""
     await session.execute(

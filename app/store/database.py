@@ -1,15 +1,17 @@
 """The connection pool, sessions, and what a lost database means to a client."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, event, make_url, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy import Connection, Engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from app.errors import ServiceUnavailableError
 
@@ -21,6 +23,11 @@ _IDLE_IN_TRANSACTION_MS = 60_000
 # How long a request waits for a free connection, and for a new one.
 _POOL_TIMEOUT_S = 5
 _CONNECT_TIMEOUT_S = 3
+# A connection that rested for longer is asked whether it still answers before it is used.
+_RESTED_S = 1.0
+# For every statement. A plan for any values knows neither how large a collection is nor that an index serves
+# it; compiling a plan, or gathering from other processes, takes longer than most searches.
+_PLANNING = {"plan_cache_mode": "force_custom_plan", "jit": "off", "max_parallel_workers_per_gather": "0"}
 
 
 # By how much longer statements may take that concern all of a collection: an album of 100,000 photos and
@@ -69,15 +76,15 @@ class Database:
         pooled: bool = False,
     ) -> None:
         self._long_ms = LONG_FACTOR * 1000 * statement_timeout_s
-        limits = {
-            "statement_timeout": 1000 * statement_timeout_s,
-            "idle_in_transaction_session_timeout": _IDLE_IN_TRANSACTION_MS,
+        preset = {
+            "statement_timeout": str(1000 * statement_timeout_s),
+            "idle_in_transaction_session_timeout": str(_IDLE_IN_TRANSACTION_MS),
+            **_PLANNING,
         }
         self._engine = create_async_engine(
             url,
             pool_size=pool_size,
             max_overflow=max_overflow,
-            pool_pre_ping=True,
             pool_recycle=recycle_s,
             pool_timeout=_POOL_TIMEOUT_S,
             hide_parameters=True,  # they hold ids and vectors, and errors are logged
@@ -89,16 +96,21 @@ class Database:
                 "keepalives_count": 3,
                 "tcp_user_timeout": 15_000,
                 # A prepared statement is kept at the server's end, and PgBouncer refuses options.
-                **({"prepare_threshold": None} if pooled else {"options": options_with(url, limits)}),
+                **({"prepare_threshold": None} if pooled else {"options": options_with(url, preset)}),
             },
         )
         if pooled:
-            event.listen(self._engine.sync_engine, "begin", _limiting(limits))
+            event.listen(self._engine.sync_engine, "begin", _presetting(preset))
+        _ask_the_rested(self._engine.sync_engine)
+        self._snapshots = self._engine.execution_options(isolation_level="REPEATABLE READ")
+        # What is preset for a transaction at a pooler needs one.
+        self._reading = (
+            self._engine if pooled else self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        )
         self._most = pool_size + max_overflow
-        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
 
     @asynccontextmanager
-    async def session(self, *, long: bool = False) -> AsyncIterator[AsyncSession]:
+    async def session(self, *, long: bool = False) -> AsyncIterator[AsyncConnection]:
         """A transaction: committed at the end, rolled back on any error.
 
         Args:
@@ -108,17 +120,28 @@ class Database:
             ServiceUnavailableError: the database can't be reached, or the pool is exhausted.
         """
         with _translated():
-            async with self._sessions() as session, session.begin():
+            async with self._engine.begin() as session:
                 if long:
                     await session.execute(text(f"SET LOCAL statement_timeout = {self._long_ms}"))
                 yield session
 
     @asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[AsyncSession]:
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection whose statements see what is committed by then, each for itself: one trip for each.
+
+        Raises:
+            ServiceUnavailableError: the database can't be reached, or the pool is exhausted.
+        """
+        with _translated():
+            async with self._reading.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
         """A transaction for reading, which sees nothing that others commit after its first statement."""
-        async with self.session() as session:
-            await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-            yield session
+        with _translated():
+            async with self._snapshots.begin() as session:
+                yield session
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[AsyncConnection]:
@@ -173,18 +196,41 @@ def _translated() -> Iterator[None]:
         raise StatementFailedError(type(error.orig).__name__, sqlstate) from None
 
 
-def options_with(url: str, settings: Mapping[str, int]) -> str:
+def options_with(url: str, settings: Mapping[str, str]) -> str:
     """Start-up options that set more than an address does already."""
     given = make_url(url).query.get("options", ())
     told = (given,) if isinstance(given, str) else given
     return " ".join([*told, *(f"-c {name}={value}" for name, value in settings.items())])
 
 
-def _limiting(limits: Mapping[str, int]) -> Callable[[Connection], None]:
-    """Sets limits for one transaction, at its begin."""
-    calls = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in limits.items())
+def _presetting(preset: Mapping[str, str]) -> Callable[[Connection], None]:
+    """Sets what is preset for one transaction, at its begin."""
+    calls = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in preset.items())
 
-    def limit(connection: Connection) -> None:
+    def set_all(connection: Connection) -> None:
         connection.exec_driver_sql(f"SELECT {calls}").close()
 
-    return limit
+    return set_all
+
+
+def _ask_the_rested(engine: Engine) -> None:
+    """Replace connections that ended while they rested, before they are used.
+
+    Asking each every time costs a trip; one that was used a moment ago fails its statement if it has ended.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def note(_: Any, entry: ConnectionPoolEntry) -> None:
+        entry.info["rests_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def ask(connection: Any, entry: ConnectionPoolEntry, _: Any) -> None:
+        since = entry.info.get("rests_since")
+        if since is None or time.monotonic() - since < _RESTED_S:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            if not engine.dialect.is_disconnect(error, connection, None):
+                raise
+            raise InvalidatePoolError from error

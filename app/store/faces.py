@@ -7,10 +7,11 @@ from uuid import UUID
 
 import numpy as np
 from sqlalchemy import ColumnElement, Row, Select, and_, delete, func, insert, select, text, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain import Box, Page, PublicId, StoredFace, Vector
 from app.errors import InvalidParameterException
+from app.store.database import Database
 from app.store.nearest import nearest as nearest_rows
 from app.store.tables import faces
 from app.store.vectors import cosine_of
@@ -40,7 +41,7 @@ class NewFace:
 
 
 async def lock_image(
-    session: AsyncSession, account_id: str, collection_id: str, image_id: UUID, external_image_id: str
+    session: AsyncConnection, account_id: str, collection_id: str, image_id: UUID, external_image_id: str
 ) -> None:
     """Let one transaction at a time index an image under an ExternalImageId."""
     key = f"{account_id}/{collection_id}/{image_id}/{external_image_id}"
@@ -48,7 +49,7 @@ async def lock_image(
 
 
 async def of_image(
-    session: AsyncSession, account_id: str, collection_id: str, image_id: UUID, external_image_id: str
+    session: AsyncConnection, account_id: str, collection_id: str, image_id: UUID, external_image_id: str
 ) -> list[StoredFace]:
     """The faces that an image left under an ExternalImageId."""
     rows = await session.execute(
@@ -59,7 +60,7 @@ async def of_image(
     return [_stored(row) for row in rows]
 
 
-async def add(session: AsyncSession, account_id: str, collection_id: str, new: Sequence[NewFace]) -> None:
+async def add(session: AsyncConnection, account_id: str, collection_id: str, new: Sequence[NewFace]) -> None:
     """Store faces."""
     if not new:
         return
@@ -89,7 +90,7 @@ async def add(session: AsyncSession, account_id: str, collection_id: str, new: S
 
 
 async def page(
-    session: AsyncSession,
+    session: AsyncConnection,
     account_id: str,
     collection_id: str,
     *,
@@ -112,7 +113,7 @@ async def page(
 
 
 async def some(
-    session: AsyncSession, account_id: str, collection_id: str, condition: ColumnElement[bool], limit: int
+    session: AsyncConnection, account_id: str, collection_id: str, condition: ColumnElement[bool], limit: int
 ) -> list[StoredFace]:
     """Some faces of a collection that meet a condition."""
     rows = await session.execute(_in(account_id, collection_id).where(condition).limit(limit))
@@ -120,10 +121,10 @@ async def some(
 
 
 async def vector_of(
-    session: AsyncSession, account_id: str, collection_id: str, face_id: UUID
+    reader: AsyncConnection, account_id: str, collection_id: str, face_id: UUID
 ) -> Vector | None:
     """The embedding of a face, or None when the collection has no such face."""
-    found = await session.scalar(
+    found = await reader.scalar(
         select(faces.c.embedding).where(
             _belongs(account_id, collection_id),
             faces.c.face_id == face_id,
@@ -132,20 +133,22 @@ async def vector_of(
     return None if found is None else np.asarray(found, dtype=np.float32)
 
 
-async def require_vector(session: AsyncSession, account_id: str, collection_id: str, face_id: UUID) -> Vector:
+async def require_vector(
+    reader: AsyncConnection, account_id: str, collection_id: str, face_id: UUID
+) -> Vector:
     """The embedding of a face.
 
     Raises:
         InvalidParameterException: the collection has no such face.
     """
-    found = await vector_of(session, account_id, collection_id, face_id)
+    found = await vector_of(reader, account_id, collection_id, face_id)
     if found is None:
         raise InvalidParameterException("faceId was not found in the collection.", reason="FaceNotFound")
     return found
 
 
 async def nearest(
-    session: AsyncSession,
+    database: Database,
     account_id: str,
     collection_id: str,
     probe: Vector,
@@ -161,7 +164,7 @@ async def nearest(
         by_index: the collection's index may help if it has one; without it the search is always exact.
     """
     found = await nearest_rows(
-        session,
+        database,
         faces,
         faces.c.face_id,
         _SHOWN,
@@ -184,7 +187,7 @@ class OwnedFace:
 
 
 async def owned(
-    session: AsyncSession, account_id: str, collection_id: str, face_ids: Sequence[UUID]
+    session: AsyncConnection, account_id: str, collection_id: str, face_ids: Sequence[UUID]
 ) -> dict[UUID, OwnedFace]:
     """Owners and vectors of those faces that are there, locked until the transaction ends."""
     rows = await session.execute(
@@ -197,7 +200,7 @@ async def owned(
 
 
 async def assign(
-    session: AsyncSession,
+    session: AsyncConnection,
     account_id: str,
     collection_id: str,
     face_ids: Sequence[UUID],
@@ -211,7 +214,7 @@ async def assign(
     )
 
 
-async def count_of_user(session: AsyncSession, account_id: str, collection_id: str, user_id: str) -> int:
+async def count_of_user(session: AsyncConnection, account_id: str, collection_id: str, user_id: str) -> int:
     """How many faces a user has."""
     return (
         await session.scalar(
@@ -227,7 +230,7 @@ async def count_of_user(session: AsyncSession, account_id: str, collection_id: s
 
 
 async def remove(
-    session: AsyncSession, account_id: str, collection_id: str, face_ids: Sequence[UUID]
+    session: AsyncConnection, account_id: str, collection_id: str, face_ids: Sequence[UUID]
 ) -> tuple[list[UUID], list[tuple[UUID, str]]]:
     """Delete faces that belong to no user.
 
@@ -244,7 +247,7 @@ async def remove(
 
 
 async def erase_of_user(
-    session: AsyncSession, account_id: str, collection_id: str, user_id: str, keep: Sequence[UUID] = ()
+    session: AsyncConnection, account_id: str, collection_id: str, user_id: str, keep: Sequence[UUID] = ()
 ) -> int:
     """Delete the faces of a user but those named; returns how many were deleted."""
     gone = await session.scalars(
@@ -256,7 +259,7 @@ async def erase_of_user(
 
 
 async def release_photos_of_user(
-    session: AsyncSession, account_id: str, collection_id: str, user_id: str
+    session: AsyncConnection, account_id: str, collection_id: str, user_id: str
 ) -> None:
     """Let faces in photos of an album, which somebody gave to a user, be nobody's again."""
     await session.execute(
@@ -266,7 +269,9 @@ async def release_photos_of_user(
     )
 
 
-async def erase_of_photo(session: AsyncSession, account_id: str, collection_id: str, photo_id: UUID) -> None:
+async def erase_of_photo(
+    session: AsyncConnection, account_id: str, collection_id: str, photo_id: UUID
+) -> None:
     """Delete the faces of a photo of an album, with the matches that they made."""
     await session.execute(
         delete(faces).where(_belongs(account_id, collection_id), faces.c.photo_id == photo_id)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from sqlalchemy import func, select, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.tables import album_counts, collections
 
@@ -29,13 +29,13 @@ _LANES = text("""
 """)
 
 
-async def lanes(session: AsyncSession) -> list[LaneState]:
+async def lanes(session: AsyncConnection) -> list[LaneState]:
     """The lanes in which something is due."""
     rows = await session.execute(_LANES)
     return [LaneState(row.lane, row.waiting, row.in_hand, float(row.oldest_s)) for row in rows]
 
 
-async def photos_by_state(session: AsyncSession) -> dict[str, int]:
+async def photos_by_state(session: AsyncConnection) -> dict[str, int]:
     """Photos of all albums."""
     states = ("pending", "done", "failed", "skipped")
     row = (
@@ -46,7 +46,7 @@ async def photos_by_state(session: AsyncSession) -> dict[str, int]:
     return {state: int(getattr(row, state)) for state in states}
 
 
-async def collections_of_other_models(session: AsyncSession, face_model_version: str) -> int:
+async def collections_of_other_models(session: AsyncConnection, face_model_version: str) -> int:
     """How many collections can't be searched by a service that runs this face model."""
     other = select(func.count()).where(collections.c.face_model_version != face_model_version)
     return await session.scalar(other) or 0

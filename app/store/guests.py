@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Row, Select, and_, case, func, select, update
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain import Page
 from app.store.queue import Place
@@ -26,7 +26,7 @@ class Guest:
     created_at: datetime
 
 
-async def mark(session: AsyncSession, place: Place, user_id: str, name: str | None) -> None:
+async def mark(session: AsyncConnection, place: Place, user_id: str, name: str | None) -> None:
     """Make a user a guest; a name is kept in the user's metadata."""
     named = func.cast(func.jsonb_build_object(_NAME, name), JSONB)
     await session.execute(
@@ -39,13 +39,13 @@ async def mark(session: AsyncSession, place: Place, user_id: str, name: str | No
     )
 
 
-async def find(session: AsyncSession, place: Place, user_id: str) -> Guest | None:
+async def find(session: AsyncConnection, place: Place, user_id: str) -> Guest | None:
     """A guest, or None."""
     row = (await session.execute(_guests(place).where(users.c.user_id == user_id))).first()
     return None if row is None else _guest(row)
 
 
-async def page(session: AsyncSession, place: Place, after: str | None, limit: int) -> Page[Guest]:
+async def page(session: AsyncConnection, place: Place, after: str | None, limit: int) -> Page[Guest]:
     """Guests in the order of their user ids."""
     query = _guests(place)
     if after is not None:

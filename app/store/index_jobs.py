@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain import Box, StoredFace, Vector
 from app.store import faces as face_store
@@ -101,7 +101,7 @@ class Result:
     embedding: Vector
 
 
-async def create(session: AsyncSession, job: Job) -> bool:
+async def create(session: AsyncConnection, job: Job) -> bool:
     """Enter a job; False when the collection has one that is not finished."""
     try:
         async with session.begin_nested():
@@ -126,7 +126,7 @@ async def create(session: AsyncSession, job: Job) -> bool:
     return True
 
 
-async def add_items(session: AsyncSession, job_id: UUID, items: Sequence[Item]) -> None:
+async def add_items(session: AsyncConnection, job_id: UUID, items: Sequence[Item]) -> None:
     """Enter photos of a job; without a photo an item has failed already."""
     if not items:
         return
@@ -152,21 +152,21 @@ async def add_items(session: AsyncSession, job_id: UUID, items: Sequence[Item]) 
     )
 
 
-async def forget_old(session: AsyncSession) -> None:
+async def forget_old(session: AsyncConnection) -> None:
     """Delete finished jobs after a week."""
     await session.execute(delete(index_jobs).where(index_jobs.c.finished_at < func.now() - KEPT))
 
 
-async def clear_items(session: AsyncSession, job_id: UUID) -> None:
+async def clear_items(session: AsyncConnection, job_id: UUID) -> None:
     """Forget the items of a job whose listing was cut off."""
     await session.execute(delete(index_items).where(index_items.c.job_id == job_id))
 
 
-async def mark_listed(session: AsyncSession, job_id: UUID) -> None:
+async def mark_listed(session: AsyncConnection, job_id: UUID) -> None:
     await session.execute(update(index_jobs).where(index_jobs.c.job_id == job_id).values(listed=True))
 
 
-async def begin(session: AsyncSession, job_id: UUID, face_model_version: str) -> Job | None:
+async def begin(session: AsyncConnection, job_id: UUID, face_model_version: str) -> Job | None:
     """A job that is to be worked on with a model; None when it has ended, or is for another model."""
     row = (
         await session.execute(
@@ -183,7 +183,7 @@ async def begin(session: AsyncSession, job_id: UUID, face_model_version: str) ->
     return None if row is None else _job(row)
 
 
-async def pending(session: AsyncSession, job_id: UUID, limit: int) -> list[Item]:
+async def pending(session: AsyncConnection, job_id: UUID, limit: int) -> list[Item]:
     """Items that are still to be done, in their order."""
     rows = await session.execute(
         select(index_items)
@@ -194,7 +194,7 @@ async def pending(session: AsyncSession, job_id: UUID, limit: int) -> list[Item]
     return [_item(row) for row in rows]
 
 
-async def finish_items(session: AsyncSession, job_id: UUID, results: Sequence[Result]) -> None:
+async def finish_items(session: AsyncConnection, job_id: UUID, results: Sequence[Result]) -> None:
     """Keep the faces that photos brought until the switch."""
     for result in results:
         await session.execute(
@@ -217,7 +217,7 @@ async def finish_items(session: AsyncSession, job_id: UUID, results: Sequence[Re
         )
 
 
-async def fail_items(session: AsyncSession, job_id: UUID, items: Sequence[int], reason: str) -> None:
+async def fail_items(session: AsyncConnection, job_id: UUID, items: Sequence[int], reason: str) -> None:
     """Photos that could not be indexed, and why."""
     await session.execute(
         update(index_items)
@@ -230,19 +230,19 @@ async def fail_items(session: AsyncSession, job_id: UUID, items: Sequence[int], 
     )
 
 
-async def faces_without_item(session: AsyncSession, job: Job, limit: int) -> list[StoredFace]:
+async def faces_without_item(session: AsyncConnection, job: Job, limit: int) -> list[StoredFace]:
     """Some faces of the collection that were stored after a reembedding job was listed."""
     listed = exists().where(index_items.c.job_id == job.job_id, index_items.c.face_id == faces.c.face_id)
     return await face_store.some(session, job.account_id, job.collection_id, ~listed, limit)
 
 
-async def next_number(session: AsyncSession, job_id: UUID) -> int:
+async def next_number(session: AsyncConnection, job_id: UUID) -> int:
     """The number of the next item of a job."""
     last = await session.scalar(select(func.max(index_items.c.item)).where(index_items.c.job_id == job_id))
     return 0 if last is None else last + 1
 
 
-async def finish(session: AsyncSession, job_id: UUID, state: State, reason: str | None = None) -> None:
+async def finish(session: AsyncConnection, job_id: UUID, state: State, reason: str | None = None) -> None:
     """End a job: its counts are kept, its vectors are not, nor the photos that were indexed."""
     await queue.drop(session, KIND, [str(job_id)])
     counts = (
@@ -267,7 +267,7 @@ async def finish(session: AsyncSession, job_id: UUID, state: State, reason: str 
     )
 
 
-async def failures(session: AsyncSession, job_id: UUID, limit: int) -> list[Failure]:
+async def failures(session: AsyncConnection, job_id: UUID, limit: int) -> list[Failure]:
     """Photos that could not be indexed, in their order."""
     known = index_items.join(index_jobs, index_jobs.c.job_id == index_items.c.job_id).outerjoin(
         users,
@@ -292,7 +292,7 @@ async def failures(session: AsyncSession, job_id: UUID, limit: int) -> list[Fail
     return [Failure(row.item, row.member_id, row.face_id, row.reason or "NotIndexed") for row in rows]
 
 
-async def any_failed(session: AsyncSession, job_id: UUID) -> bool:
+async def any_failed(session: AsyncConnection, job_id: UUID) -> bool:
     found = await session.scalar(
         select(index_items.c.item)
         .where(index_items.c.job_id == job_id, index_items.c.state != "done")
@@ -301,7 +301,7 @@ async def any_failed(session: AsyncSession, job_id: UUID) -> bool:
     return found is not None
 
 
-async def find(session: AsyncSession, account_id: str, job_id: UUID) -> Progress | None:
+async def find(session: AsyncConnection, account_id: str, job_id: UUID) -> Progress | None:
     """A job of an account and how far it is, or None."""
     counts = (
         select(
@@ -340,7 +340,7 @@ async def find(session: AsyncSession, account_id: str, job_id: UUID) -> Progress
     )
 
 
-async def forget_user(session: AsyncSession, account_id: str, collection_id: str, user_id: str) -> None:
+async def forget_user(session: AsyncConnection, account_id: str, collection_id: str, user_id: str) -> None:
     """Take a user out of the jobs of their collection, so that none brings them back."""
     of_collection = (
         index_jobs.c.account_id == account_id,
@@ -359,7 +359,7 @@ async def forget_user(session: AsyncSession, account_id: str, collection_id: str
     )
 
 
-async def remember_user(session: AsyncSession, account_id: str, collection_id: str, user_id: str) -> None:
+async def remember_user(session: AsyncConnection, account_id: str, collection_id: str, user_id: str) -> None:
     """A user who was erased is there again: jobs may bring them photos."""
     jobs = select(index_jobs.c.job_id).where(
         index_jobs.c.account_id == account_id, index_jobs.c.collection_id == collection_id
@@ -370,7 +370,7 @@ async def remember_user(session: AsyncSession, account_id: str, collection_id: s
 
 
 async def end_of_other_models(
-    session: AsyncSession, account_id: str, collection_id: str, face_model_version: str
+    session: AsyncConnection, account_id: str, collection_id: str, face_model_version: str
 ) -> None:
     """End the job of a collection that waits for a model which nobody runs now."""
     left = await session.scalars(
@@ -386,7 +386,7 @@ async def end_of_other_models(
         await finish(session, job_id, "failed", "ModelChanged")
 
 
-async def is_active(session: AsyncSession, job_id: UUID) -> bool:
+async def is_active(session: AsyncConnection, job_id: UUID) -> bool:
     """Whether a job is still to be worked on; locked until the transaction ends."""
     state = await session.scalar(
         select(index_jobs.c.state).where(index_jobs.c.job_id == job_id).with_for_update()

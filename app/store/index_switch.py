@@ -4,7 +4,7 @@ Every function is one part of a transaction that has locked the collection.
 """
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.index_jobs import Job
 
@@ -113,7 +113,7 @@ _SWITCH_REEMBEDDED = tuple(
 )
 
 
-async def switch_photos(session: AsyncSession, job: Job, max_faces: int) -> None:
+async def switch_photos(session: AsyncConnection, job: Job, max_faces: int) -> None:
     """Give every member the faces of their photos: those of the same photo are replaced, no others.
 
     Of a member who would have more than `max_faces`, the last ones are left out.
@@ -128,7 +128,7 @@ async def switch_photos(session: AsyncSession, job: Job, max_faces: int) -> None
         await session.execute(statement, values)
 
 
-async def switch_reembedded(session: AsyncSession, job: Job, *, drop_others: bool) -> None:
+async def switch_reembedded(session: AsyncConnection, job: Job, *, drop_others: bool) -> None:
     """Give every face the vector of the job's model, and the collection that model.
 
     Faces without a new vector are deleted if `drop_others` says so: their vectors are of another model.

@@ -6,13 +6,13 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import REAL, Double, Row, and_, cast, delete, literal, or_, select, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain import Box, Vector
 from app.store.photos import Photo, of_row
 from app.store.queue import Place
 from app.store.tables import faces, photo_matches, photos, users
-from app.store.vectors import distance_to, near
+from app.store.vectors import distance_to, most_distance
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,20 +84,20 @@ _MATCH_GUEST = text("""
 """)
 
 
-async def match_photo(session: AsyncSession, place: Place, photo_id: UUID, least: float) -> None:
+async def match_photo(session: AsyncConnection, place: Place, photo_id: UUID, least: float) -> None:
     """Find the guests of an album in a photo that has just been indexed; `least` is a cosine."""
     values = {"account": place[0], "album": place[1], "photo": photo_id, "most": -least}
     await session.execute(_MATCH_PHOTO, values)
 
 
-async def match_guest(session: AsyncSession, place: Place, user_id: str, least: float) -> None:
+async def match_guest(session: AsyncConnection, place: Place, user_id: str, least: float) -> None:
     """Find the photos of a guest, instead of those that were found before; `least` is a cosine."""
     await session.execute(delete(photo_matches).where(*_of_guest(place, user_id)))
     values = {"account": place[0], "album": place[1], "user": user_id, "most": -least}
     await session.execute(_MATCH_GUEST, values)
 
 
-async def guests(session: AsyncSession, place: Place) -> list[str]:
+async def guests(session: AsyncConnection, place: Place) -> list[str]:
     """The user ids of an album's guests."""
     found = await session.scalars(
         select(users.c.user_id)
@@ -107,14 +107,14 @@ async def guests(session: AsyncSession, place: Place) -> list[str]:
     return list(found)
 
 
-async def match_all_guests(session: AsyncSession, place: Place, least: float) -> None:
+async def match_all_guests(session: AsyncConnection, place: Place, least: float) -> None:
     """The same for every guest of an album."""
     for user_id in await guests(session, place):
         await match_guest(session, place, user_id, least)
 
 
 async def of_guest(
-    session: AsyncSession, place: Place, user_id: str, after: Rank | None, limit: int
+    session: AsyncConnection, place: Place, user_id: str, after: Rank | None, limit: int
 ) -> list[Found]:
     """Photos of a guest, best first."""
     query = (
@@ -144,17 +144,17 @@ async def of_guest(
 
 
 async def search(
-    session: AsyncSession, place: Place, probe: Vector, *, least: float, after: Rank | None, limit: int
+    session: AsyncConnection, place: Place, probe: Vector, *, least: float, after: Rank | None, limit: int
 ) -> list[Found]:
     """Photos of an album with a face like a probe, each once, best first. Every face is compared."""
-    distance = distance_to(faces.c.embedding, probe)
+    distance = distance_to(faces.c.embedding, "probe", len(probe))
     best = (
         select(faces.c.photo_id, faces.c.face_id, *_BOX, distance.label("distance"))
         .where(
             faces.c.account_id == place[0],
             faces.c.collection_id == place[1],
             faces.c.photo_id.is_not(None),
-            near(distance, least),
+            distance <= most_distance(least),
         )
         .distinct(faces.c.photo_id)
         .order_by(faces.c.photo_id, "distance", faces.c.face_id)
@@ -170,10 +170,10 @@ async def search(
             )
         )
     query = query.order_by(best.c.distance, photos.c.photo_id).limit(limit)
-    return [_found(row, -row.distance) for row in await session.execute(query)]
+    return [_found(row, -row.distance) for row in await session.execute(query, {"probe": probe})]
 
 
-async def faces_of(session: AsyncSession, place: Place, photo_id: UUID) -> list[PhotoFace]:
+async def faces_of(session: AsyncConnection, place: Place, photo_id: UUID) -> list[PhotoFace]:
     """Every face of a photo with the guests it was taken for, largest first."""
     rows = await session.execute(
         select(faces.c.face_id, *_BOX, faces.c.confidence)

@@ -3,44 +3,39 @@
 docs/adr/0018 says why, and what was measured.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Row, Table, select, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import Column, ColumnElement, Row, Select, Table, bindparam, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain import Vector
+from app.store.database import Database
 from app.store.queue import Place
 from app.store.vector_index_names import name_of
-from app.store.vectors import distance_to, has_size, near, sized
+from app.store.vectors import distance_to, has_size, most_distance, sized
 
 LEAST_CANDIDATES, MOST_CANDIDATES = 400, 1000
 """How many an index looks at: twice as many as are wanted, within these. The most is pgvector's."""
 
-# For this transaction. Plans are made for the values at hand: a plan for any collection knows neither how
-# large this one is nor that its index serves it. Every way but the index has to sort. Gathering from other
-# processes takes longer than comparing a small collection; compiling a plan always does.
+_HAS_INDEX = text(
+    "SELECT coalesce(bool_or(indisvalid), false) FROM pg_index WHERE indexrelid = to_regclass(:index)"
+)
+# For one transaction: every way but the index has to sort.
 _PREPARE = text("""
-    SELECT found.valid,
-        set_config('plan_cache_mode', 'force_custom_plan', true), set_config('jit', 'off', true),
-        CASE WHEN found.valid THEN
-            set_config('hnsw.ef_search', :candidates, true)
-            || set_config('hnsw.iterative_scan', 'strict_order', true)
-            || set_config('enable_sort', 'off', true)
-        ELSE set_config('max_parallel_workers_per_gather', '0', true) END
-    FROM (
-        SELECT coalesce(bool_or(indisvalid), false) AS valid
-        FROM pg_index WHERE indexrelid = to_regclass(:index)
-    ) AS found
+    SELECT set_config('hnsw.ef_search', :candidates, true),
+        set_config('hnsw.iterative_scan', 'strict_order', true), set_config('enable_sort', 'off', true)
 """)
-_NO_INDEX = "none"
+
+Rows = Sequence[Row[Any]]
 
 
 async def nearest(
-    session: AsyncSession,
+    database: Database,
     table: Table,
     key: Column[Any],
-    shown: Sequence[Column[Any]],
+    shown: tuple[Column[Any], ...],
     place: Place,
     probe: Vector,
     *,
@@ -48,7 +43,7 @@ async def nearest(
     limit: int,
     leave_out: object | None = None,
     by_index: bool = True,
-) -> Sequence[Row[Any]]:
+) -> Rows:
     """Rows with the columns `shown` and `distance`, the negative cosine: best first, equals by their key.
 
     Args:
@@ -57,33 +52,82 @@ async def nearest(
         leave_out: the key of a row that is no answer.
         by_index: an index may miss some; without it the search is always exact.
     """
-    size = len(probe)
+    wanted = {
+        "account": place[0],
+        "collection": place[1],
+        "probe": probe,
+        "most_distance": most_distance(min_cosine),
+        "most": limit,
+        **({} if leave_out is None else {"left_out": leave_out}),
+    }
+    statement = (table, key, shown, len(probe), leave_out is not None)
+    if by_index:
+        async with database.reading() as reader:
+            if not await reader.scalar(_HAS_INDEX, {"index": name_of(table.name, place, len(probe))}):
+                return await _rows_of(reader, _exact(*statement), wanted)
+        found = await _by_index(database, _indexed(*statement), wanted, limit)
+        if found is not None:
+            return found
+    async with database.reading() as reader:
+        return await _rows_of(reader, _exact(*statement), wanted)
+
+
+async def _by_index(
+    database: Database, query: Select[Any], wanted: Mapping[str, Any], limit: int
+) -> Rows | None:
+    """What an index finds; None for more answers than half of the candidates, for then it misses too many."""
+    candidates = min(MOST_CANDIDATES, max(LEAST_CANDIDATES, 2 * limit))
+    trusted = candidates // 2
+    most = {"candidates": candidates, "most": min(limit, trusted + 1)}
+    async with database.session() as session:
+        await session.execute(_PREPARE, {"candidates": str(candidates)})
+        found = await _rows_of(session, query, {**wanted, **most})
+    return found if len(found) <= trusted else None
+
+
+async def _rows_of(reader: AsyncConnection, query: Select[Any], values: Mapping[str, Any]) -> Rows:
+    found: Rows = (await reader.execute(query, values)).all()
+    return found
+
+
+@lru_cache
+def _exact(
+    table: Table, key: Column[Any], shown: tuple[Column[Any], ...], size: int, leaves_out: bool
+) -> Select[Any]:
+    """Compares every vector. Built once, a statement costs half."""
+    distance = distance_to(table.c.embedding, "probe", size)
+    return _best(_rows(table, shown).add_columns(distance.label("distance")), distance, key, leaves_out)
+
+
+@lru_cache
+def _indexed(
+    table: Table, key: Column[Any], shown: tuple[Column[Any], ...], size: int, leaves_out: bool
+) -> Select[Any]:
+    """Compares candidates, which an index of vectors of this size finds."""
     embedding: Column[list[float]] = table.c.embedding
-    rows = select(*shown).where(
-        table.c.account_id == place[0], table.c.collection_id == place[1], embedding.is_not(None)
+    distance = distance_to(sized(embedding, size), "probe", size)
+    nearby = (
+        _rows(table, shown)
+        .add_columns(distance.label("distance"))
+        .where(has_size(embedding, size))
+        .order_by(distance)
+        .limit(bindparam("candidates"))
+        .subquery()
+    ).c
+    return _best(select(*nearby), nearby.distance, nearby[key.name], leaves_out)
+
+
+def _rows(table: Table, shown: tuple[Column[Any], ...]) -> Select[Any]:
+    return select(*shown).where(
+        table.c.account_id == bindparam("account"),
+        table.c.collection_id == bindparam("collection"),
+        table.c.embedding.is_not(None),
     )
 
-    def best(found: Any, distance: ColumnElement[float], name: ColumnElement[Any], most: int) -> Any:
-        answers = found.where(near(distance, min_cosine)).order_by(distance, name).limit(most)
-        return answers if leave_out is None else answers.where(name != leave_out)
 
-    candidates = min(MOST_CANDIDATES, max(LEAST_CANDIDATES, 2 * limit))
-    index = name_of(table.name, place, size) if by_index else _NO_INDEX
-    if await session.scalar(_PREPARE, {"index": index, "candidates": str(candidates)}):
-        distance = distance_to(sized(embedding, size), probe)
-        nearby = (
-            rows.add_columns(distance.label("distance"))
-            .where(has_size(embedding, size))
-            .order_by(distance)
-            .limit(candidates)
-            .subquery()
-        ).c
-        # Of more answers than half of the candidates, too many are missed.
-        trusted = candidates // 2
-        query = best(select(*nearby), nearby.distance, nearby[key.name], min(limit, trusted + 1))
-        found = (await session.execute(query)).all()
-        if len(found) <= trusted:
-            return found
-    distance = distance_to(embedding, probe)
-    query = best(rows.add_columns(distance.label("distance")), distance, key, limit)
-    return (await session.execute(query)).all()
+def _best(
+    found: Select[Any], distance: ColumnElement[float], key: ColumnElement[Any], leaves_out: bool
+) -> Select[Any]:
+    answers = found.where(distance <= bindparam("most_distance"))
+    answers = answers.order_by(distance, key).limit(bindparam("most"))
+    return answers.where(key != bindparam("left_out")) if leaves_out else answers

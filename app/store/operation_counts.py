@@ -5,12 +5,12 @@ from datetime import date
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.tables import operation_counts
 
 
-async def add(session: AsyncSession, account_id: str, day: date, counts: Mapping[str, int]) -> None:
+async def add(session: AsyncConnection, account_id: str, day: date, counts: Mapping[str, int]) -> None:
     """Add calls by operation to those of a day. Rows are locked in the order of the operations' names."""
     rows = [
         {"account_id": account_id, "day": day, "operation": operation, "calls": counts[operation]}
@@ -27,7 +27,7 @@ async def add(session: AsyncSession, account_id: str, day: date, counts: Mapping
     )
 
 
-async def totals(session: AsyncSession, account_id: str, since: date | None = None) -> dict[str, int]:
+async def totals(session: AsyncConnection, account_id: str, since: date | None = None) -> dict[str, int]:
     """An account's calls by operation, in all or from a day on."""
     query = (
         select(operation_counts.c.operation, func.sum(operation_counts.c.calls).label("calls"))

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import ARRAY, DateTime, Row, Text, Uuid, bindparam, cast, func, select, text, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain import Page
 from app.store import queue
@@ -57,7 +57,7 @@ class NewPhoto:
     skipped: str | None = None
 
 
-async def known(session: AsyncSession, photo_ids: Sequence[UUID]) -> dict[UUID, Photo]:
+async def known(session: AsyncConnection, photo_ids: Sequence[UUID]) -> dict[UUID, Photo]:
     """Those of some photos that are there, locked until the transaction ends."""
     rows = await session.execute(
         select(photos)
@@ -84,7 +84,7 @@ _ADD = text("""
 )
 
 
-async def add(session: AsyncSession, place: Place, new: Sequence[NewPhoto]) -> list[UUID]:
+async def add(session: AsyncConnection, place: Place, new: Sequence[NewPhoto]) -> list[UUID]:
     """Enter photos; returns the ids of those that wait for a worker. One that is there already is left."""
     if not new:
         return []
@@ -111,25 +111,25 @@ _AGAIN = text("""
 """).bindparams(bindparam("ids", type_=ARRAY(Uuid)), bindparam("versions", type_=ARRAY(Text)))
 
 
-async def again(session: AsyncSession, versions: Mapping[UUID, str | None]) -> None:
+async def again(session: AsyncConnection, versions: Mapping[UUID, str | None]) -> None:
     """Let photos wait for a worker once more, each with the version that was heard of."""
     if versions:
         await session.execute(_AGAIN, {"ids": list(versions), "versions": list(versions.values())})
 
 
-async def seen(session: AsyncSession, photo_ids: Sequence[UUID]) -> None:
+async def seen(session: AsyncConnection, photo_ids: Sequence[UUID]) -> None:
     """Photos that a listing showed and that are as they were."""
     await session.execute(update(photos).where(photos.c.photo_id.in_(photo_ids)).values(listed_at=func.now()))
 
 
-async def now(session: AsyncSession) -> datetime:
+async def now(session: AsyncConnection) -> datetime:
     """The database's time: listings compare with what it wrote."""
     found: datetime = (await session.execute(select(func.now()))).scalar_one()
     return found
 
 
 async def unlisted(
-    session: AsyncSession, place: Place, source: str, since: datetime, limit: int
+    session: AsyncConnection, place: Place, source: str, since: datetime, limit: int
 ) -> list[Photo]:
     """Photos below a source that no listing has shown since a time, and that were not found gone already."""
     rows = await session.execute(
@@ -148,13 +148,13 @@ async def unlisted(
     return [of_row(row) for row in rows]
 
 
-async def get(session: AsyncSession, photo_id: UUID) -> Photo | None:
+async def get(session: AsyncConnection, photo_id: UUID) -> Photo | None:
     """A photo by its id alone: for jobs and signed links, which no client can make up."""
     row = (await session.execute(select(photos).where(photos.c.photo_id == photo_id))).first()
     return None if row is None else of_row(row)
 
 
-async def lock(session: AsyncSession, photo_id: UUID) -> None:
+async def lock(session: AsyncConnection, photo_id: UUID) -> None:
     """Let nobody else change a photo until the transaction ends.
 
     Whoever changes a photo and its job locks the photo first, or two of them would wait for each other.
@@ -164,7 +164,7 @@ async def lock(session: AsyncSession, photo_id: UUID) -> None:
     )
 
 
-async def find(session: AsyncSession, place: Place, photo_id: UUID) -> Photo | None:
+async def find(session: AsyncConnection, place: Place, photo_id: UUID) -> Photo | None:
     """A photo of an album, or None."""
     query = _shown(place).where(photos.c.photo_id == photo_id)
     row = (await session.execute(query)).first()
@@ -172,7 +172,7 @@ async def find(session: AsyncSession, place: Place, photo_id: UUID) -> Photo | N
 
 
 async def page(
-    session: AsyncSession, place: Place, *, state: State | None, after: UUID | None, limit: int
+    session: AsyncConnection, place: Place, *, state: State | None, after: UUID | None, limit: int
 ) -> Page[Photo]:
     """Photos of an album in the order of their ids, optionally of one state."""
     query = _shown(place)
@@ -188,7 +188,7 @@ async def page(
     return Page(items, str(items[-1].photo_id) if len(rows) > limit and items else None)
 
 
-async def failed(session: AsyncSession, place: Place, limit: int) -> list[Photo]:
+async def failed(session: AsyncConnection, place: Place, limit: int) -> list[Photo]:
     """Failed photos of an album, locked until the transaction ends."""
     rows = await session.execute(
         select(photos)
@@ -200,7 +200,7 @@ async def failed(session: AsyncSession, place: Place, limit: int) -> list[Photo]
     return [of_row(row) for row in rows]
 
 
-async def finish(session: AsyncSession, photo_id: UUID, state: State, values: Mapping[str, Any]) -> None:
+async def finish(session: AsyncConnection, photo_id: UUID, state: State, values: Mapping[str, Any]) -> None:
     """The end of a photo's work, and columns that it changes."""
     await session.execute(
         update(photos)
@@ -209,14 +209,14 @@ async def finish(session: AsyncSession, photo_id: UUID, state: State, values: Ma
     )
 
 
-async def note(session: AsyncSession, photo_id: UUID, attempts: int, reason: str) -> None:
+async def note(session: AsyncConnection, photo_id: UUID, attempts: int, reason: str) -> None:
     """What went wrong with a photo that will be tried again."""
     await session.execute(
         update(photos).where(photos.c.photo_id == photo_id).values(attempts=attempts, reason=reason)
     )
 
 
-async def remove(session: AsyncSession, place: Place, photo_id: UUID) -> bool:
+async def remove(session: AsyncConnection, place: Place, photo_id: UUID) -> bool:
     """Delete a photo's row; False when the album has none of this id."""
     gone = await session.execute(
         photos.delete()

@@ -11,9 +11,9 @@ from datetime import timedelta
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import ARRAY, CursorResult, Text, bindparam, delete, func, select, text, update
+from sqlalchemy import ARRAY, Text, bindparam, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.logs import correlation_id
 from app.store.tables import jobs
@@ -79,7 +79,7 @@ _CLAIM = text("""
 
 
 async def put(
-    session: AsyncSession,
+    session: AsyncConnection,
     lane: str,
     kind: str,
     subjects: Sequence[str],
@@ -102,18 +102,18 @@ async def put(
     )
 
 
-async def put_if_absent(session: AsyncSession, lane: str, kind: str, subject: str) -> None:
+async def put_if_absent(session: AsyncConnection, lane: str, kind: str, subject: str) -> None:
     """Queue a job unless it is queued already; for those that come again and again."""
     await session.execute(insert(jobs).values(lane=lane, kind=kind, subject=subject).on_conflict_do_nothing())
 
 
-async def claim(session: AsyncSession, lane: str, most: int, lease: timedelta) -> list[Claim]:
+async def claim(session: AsyncConnection, lane: str, most: int, lease: timedelta) -> list[Claim]:
     """Up to `most` jobs that are due, the longest due first; they are the caller's until the lease ends."""
     rows = await session.execute(_CLAIM, {"lane": lane, "most": most, "lease": lease})
     return [Claim(*row) for row in rows]
 
 
-async def renew(session: AsyncSession, claimed: Sequence[Claim], lease: timedelta) -> None:
+async def renew(session: AsyncConnection, claimed: Sequence[Claim], lease: timedelta) -> None:
     """Keep jobs in hand for longer, those that are still the caller's."""
     await session.execute(
         update(jobs)
@@ -125,36 +125,36 @@ async def renew(session: AsyncSession, claimed: Sequence[Claim], lease: timedelt
     )
 
 
-async def finish(session: AsyncSession, claimed: Claim) -> bool:
+async def finish(session: AsyncConnection, claimed: Claim) -> bool:
     """Take a job out of the queue; False when it is not the caller's any more: then nothing may be kept."""
-    gone: CursorResult[Any] = await session.execute(delete(jobs).where(*_held(claimed)))  # type: ignore[assignment]  # a statement without rows
+    gone = await session.execute(delete(jobs).where(*_held(claimed)))
     return gone.rowcount == 1
 
 
-async def hold(session: AsyncSession, claimed: Claim) -> bool:
+async def hold(session: AsyncConnection, claimed: Claim) -> bool:
     """Whether a job is still the caller's; if so, it stays so until the transaction ends."""
     found = await session.scalar(select(jobs.c.job_id).where(*_held(claimed)).with_for_update())
     return found is not None
 
 
 async def give_back(
-    session: AsyncSession, claimed: Claim, delay: timedelta = timedelta(0), *, untried: bool = False
+    session: AsyncConnection, claimed: Claim, delay: timedelta = timedelta(0), *, untried: bool = False
 ) -> bool:
     """Let a job be claimed again after a while; `untried`: as if this attempt had not been."""
     back = update(jobs).where(*_held(claimed)).values(lease=None, leased_until=None)
     back = back.values(run_at=func.clock_timestamp() + delay)
     if untried:
         back = back.values(attempts=func.greatest(jobs.c.attempts - 1, 0))
-    done: CursorResult[Any] = await session.execute(back)  # type: ignore[assignment]  # a statement without rows
+    done = await session.execute(back)
     return done.rowcount == 1
 
 
-async def drop(session: AsyncSession, kind: str, subjects: Sequence[str]) -> None:
+async def drop(session: AsyncConnection, kind: str, subjects: Sequence[str]) -> None:
     """Take jobs out, whoever has them in hand."""
     await session.execute(delete(jobs).where(jobs.c.kind == kind, jobs.c.subject.in_(subjects)))
 
 
-async def change_model(session: AsyncSession, place: Place, before: str, after: str) -> None:
+async def change_model(session: AsyncConnection, place: Place, before: str, after: str) -> None:
     """Leave the jobs of a collection to workers that run another face model."""
     for lane in (photos_lane, tasks_lane):
         await session.execute(
@@ -166,13 +166,13 @@ async def change_model(session: AsyncSession, place: Place, before: str, after: 
         )
 
 
-async def is_queued(session: AsyncSession, kind: str, subject: str) -> bool:
+async def is_queued(session: AsyncConnection, kind: str, subject: str) -> bool:
     """Whether a job waits or is in hand."""
     found = await session.scalar(select(jobs.c.job_id).where(jobs.c.kind == kind, jobs.c.subject == subject))
     return found is not None
 
 
-async def in_hand(session: AsyncSession, place: Place, kind: str) -> int:
+async def in_hand(session: AsyncConnection, place: Place, kind: str) -> int:
     """How many jobs of a collection somebody works on now."""
     held = (jobs.c.account_id == place[0], jobs.c.collection_id == place[1], jobs.c.kind == kind, *_leased())
     return await session.scalar(select(func.count()).select_from(jobs).where(*held)) or 0

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import IdempotentParameterMismatchException
 from app.store.tables import client_request_tokens as tokens
@@ -13,7 +13,7 @@ KEPT = timedelta(hours=8)
 
 
 async def recall(
-    session: AsyncSession, account_id: str, operation: str, token: str, fingerprint: str
+    session: AsyncConnection, account_id: str, operation: str, token: str, fingerprint: str
 ) -> str | None:
     """What an earlier call with this token answered, or None.
 
@@ -46,7 +46,7 @@ async def recall(
 
 
 async def keep(
-    session: AsyncSession, account_id: str, operation: str, token: str, fingerprint: str, answer: str
+    session: AsyncConnection, account_id: str, operation: str, token: str, fingerprint: str, answer: str
 ) -> None:
     """Remember an answer, and forget those that are too old."""
     await session.execute(delete(tokens).where(tokens.c.created_at <= func.now() - KEPT))

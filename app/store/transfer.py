@@ -28,7 +28,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, insert
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import ServiceUnavailableError
 from app.store.matches import guests as guests_of
@@ -93,13 +93,13 @@ class MovedFace:
     kind: Literal["face"] = "face"
 
 
-async def take_time(session: AsyncSession) -> None:
+async def take_time(session: AsyncConnection) -> None:
     """Let statements of this transaction, and the pauses between them, last as long as they need."""
     await session.execute(text("SET LOCAL statement_timeout = 0"))
     await session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
 
 
-async def find(session: AsyncSession, place: Place) -> MovedCollection | None:
+async def find(session: AsyncConnection, place: Place) -> MovedCollection | None:
     """A collection, or None."""
     row = (
         await session.execute(
@@ -115,7 +115,7 @@ async def find(session: AsyncSession, place: Place) -> MovedCollection | None:
     return None if row is None else MovedCollection(**row._mapping)
 
 
-async def album_guests(session: AsyncSession, place: Place) -> list[str] | None:
+async def album_guests(session: AsyncConnection, place: Place) -> list[str] | None:
     """The user ids of an album's guests; None for a collection that is no album."""
     album = select(albums.c.album_id).where(albums.c.account_id == place[0], albums.c.album_id == place[1])
     if await session.scalar(album) is None:
@@ -124,7 +124,7 @@ async def album_guests(session: AsyncSession, place: Place) -> list[str] | None:
 
 
 async def users_after(
-    session: AsyncSession, place: Place, after: str | None, limit: int
+    session: AsyncConnection, place: Place, after: str | None, limit: int
 ) -> Sequence[MovedUser]:
     """Users of a collection in the order of their ids, without an album's guests."""
     query = select(
@@ -142,7 +142,7 @@ async def users_after(
 
 
 async def faces_after(
-    session: AsyncSession, place: Place, after: UUID | None, limit: int, guests: Sequence[str] = ()
+    session: AsyncConnection, place: Place, after: UUID | None, limit: int, guests: Sequence[str] = ()
 ) -> Sequence[MovedFace]:
     """Faces of a collection in the order of their ids.
 
@@ -175,13 +175,13 @@ async def faces_after(
     return [MovedFace(**row._mapping) for row in rows]
 
 
-async def one_at_a_time(session: AsyncSession, account_id: str) -> None:
+async def one_at_a_time(session: AsyncConnection, account_id: str) -> None:
     """Let one transaction at a time import into an account: two of the same file would not see each other."""
     key = f"import/{account_id}"
     await session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": key})
 
 
-async def add_collection(session: AsyncSession, place: Place, moved: MovedCollection) -> bool:
+async def add_collection(session: AsyncConnection, place: Place, moved: MovedCollection) -> bool:
     """Store a collection, under the id of its place; False when there is one."""
     created = await session.execute(
         insert(collections)
@@ -228,7 +228,7 @@ _FACE_COLUMNS = {
 }
 
 
-async def add_users(session: AsyncSession, place: Place, moved: Iterable[MovedUser]) -> None:
+async def add_users(session: AsyncConnection, place: Place, moved: Iterable[MovedUser]) -> None:
     """Store users.
 
     Raises:
@@ -249,7 +249,7 @@ async def add_users(session: AsyncSession, place: Place, moved: Iterable[MovedUs
     await _copy(session, "users", _USER_COLUMNS, rows)
 
 
-async def add_faces(session: AsyncSession, place: Place, moved: Iterable[MovedFace]) -> None:
+async def add_faces(session: AsyncConnection, place: Place, moved: Iterable[MovedFace]) -> None:
     """Store faces, of users who are there.
 
     Raises:
@@ -277,7 +277,7 @@ async def add_faces(session: AsyncSession, place: Place, moved: Iterable[MovedFa
     await _copy(session, "faces", _FACE_COLUMNS, rows)
 
 
-async def also_in(session: AsyncSession, place: Place) -> str | None:
+async def also_in(session: AsyncConnection, place: Place) -> str | None:
     """Another collection of the account with a FaceId of this one, or None."""
     # Grouped rather than joined: of rows that have just come, the planner knows no number.
     found: str | None = await session.scalar(
@@ -292,10 +292,10 @@ async def also_in(session: AsyncSession, place: Place) -> str | None:
 
 
 async def _copy(
-    session: AsyncSession, table: str, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]
+    session: AsyncConnection, table: str, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]
 ) -> None:
     """PostgreSQL's binary COPY: vectors arrive as the bytes that they left as."""
-    raw = (await (await session.connection()).get_raw_connection()).driver_connection
+    raw = (await session.get_raw_connection()).driver_connection
     assert isinstance(raw, psycopg.AsyncConnection)
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
         sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))

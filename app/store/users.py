@@ -8,10 +8,11 @@ import numpy as np
 from sqlalchemy import ColumnElement, Row, Select, and_, delete, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain import Member, Page, PublicId, User, Vector
 from app.errors import ConflictException, ResourceNotFoundException
+from app.store.database import Database
 from app.store.nearest import nearest as nearest_rows
 from app.store.tables import faces, users
 from app.store.vectors import cosine_of
@@ -30,7 +31,7 @@ class UserMatch:
     cosine: float
 
 
-async def create(session: AsyncSession, account_id: str, collection_id: str, user: PublicId) -> bool:
+async def create(session: AsyncConnection, account_id: str, collection_id: str, user: PublicId) -> bool:
     """Create a user; False when there is one of this id."""
     created = await session.execute(
         insert(users)
@@ -43,7 +44,7 @@ async def create(session: AsyncSession, account_id: str, collection_id: str, use
     return created.first() is not None
 
 
-async def ensure(session: AsyncSession, account_id: str, collection_id: str, user: PublicId) -> bool:
+async def ensure(session: AsyncConnection, account_id: str, collection_id: str, user: PublicId) -> bool:
     """Make sure that a user is there, and lock it until the transaction ends; True when it is new."""
     row = insert(users).values(
         account_id=account_id, collection_id=collection_id, user_id=user.safe, member_id=user.original
@@ -57,7 +58,7 @@ async def ensure(session: AsyncSession, account_id: str, collection_id: str, use
 
 
 async def require(
-    session: AsyncSession, account_id: str, collection_id: str, user_id: str, *, lock: bool = False
+    session: AsyncConnection, account_id: str, collection_id: str, user_id: str, *, lock: bool = False
 ) -> User:
     """A user; with `lock` nobody else changes them until the transaction ends.
 
@@ -77,14 +78,14 @@ def not_found(user_id: str) -> ResourceNotFoundException:
     return ResourceNotFoundException(f"The user id: {user_id} does not exist")
 
 
-async def exists(session: AsyncSession, account_id: str, collection_id: str, user_id: str) -> bool:
+async def exists(reader: AsyncConnection, account_id: str, collection_id: str, user_id: str) -> bool:
     """Whether a collection has a user."""
-    found = await session.scalar(select(users.c.user_id).where(_is(account_id, collection_id, user_id)))
+    found = await reader.scalar(select(users.c.user_id).where(_is(account_id, collection_id, user_id)))
     return found is not None
 
 
 async def page(
-    session: AsyncSession, account_id: str, collection_id: str, after: str | None, limit: int
+    session: AsyncConnection, account_id: str, collection_id: str, after: str | None, limit: int
 ) -> Page[User]:
     """Users of a collection in the order of their ids."""
     query = select(users.c.user_id, users.c.embedding.is_not(None).label("active")).where(
@@ -117,7 +118,9 @@ def _member(row: Row[Any]) -> Member:
     return Member(row.member_id, row.user_id, row.metadata, row.faces, row.created_at)
 
 
-async def member(session: AsyncSession, account_id: str, collection_id: str, user_id: str) -> Member | None:
+async def member(
+    session: AsyncConnection, account_id: str, collection_id: str, user_id: str
+) -> Member | None:
     """A user as a member, or None."""
     row = (
         await session.execute(_members(account_id, collection_id).where(users.c.user_id == user_id))
@@ -126,7 +129,7 @@ async def member(session: AsyncSession, account_id: str, collection_id: str, use
 
 
 async def members(
-    session: AsyncSession, account_id: str, collection_id: str, after: str | None, limit: int
+    session: AsyncConnection, account_id: str, collection_id: str, after: str | None, limit: int
 ) -> Page[Member]:
     """Users as members, in the order of their user ids."""
     query = _members(account_id, collection_id)
@@ -138,7 +141,7 @@ async def members(
 
 
 async def metadata_of(
-    session: AsyncSession, account_id: str, collection_id: str, user_id: str
+    session: AsyncConnection, account_id: str, collection_id: str, user_id: str
 ) -> dict[str, Any] | None:
     """A user's metadata, locked until the transaction ends; None when there is no such user."""
     found = await session.scalar(
@@ -148,7 +151,7 @@ async def metadata_of(
 
 
 async def set_metadata(
-    session: AsyncSession, account_id: str, collection_id: str, user_id: str, metadata: Mapping[str, Any]
+    session: AsyncConnection, account_id: str, collection_id: str, user_id: str, metadata: Mapping[str, Any]
 ) -> None:
     """Replace a user's metadata."""
     await session.execute(
@@ -157,7 +160,7 @@ async def set_metadata(
 
 
 async def bind(
-    session: AsyncSession, account_id: str, collection_id: str, user_id: str, subject: str | None
+    session: AsyncConnection, account_id: str, collection_id: str, user_id: str, subject: str | None
 ) -> None:
     """Say which app user a user is.
 
@@ -173,7 +176,9 @@ async def bind(
         raise ConflictException("The subject is bound to another member", reason="SubjectBound") from None
 
 
-async def subject_of(session: AsyncSession, account_id: str, collection_id: str, user_id: str) -> str | None:
+async def subject_of(
+    session: AsyncConnection, account_id: str, collection_id: str, user_id: str
+) -> str | None:
     """The app user that a user is; None for nobody, and for a user who is not there."""
     found: str | None = await session.scalar(
         select(users.c.subject).where(_is(account_id, collection_id, user_id))
@@ -181,10 +186,10 @@ async def subject_of(session: AsyncSession, account_id: str, collection_id: str,
     return found
 
 
-async def count_with_faces(session: AsyncSession, account_id: str, collection_id: str) -> int:
+async def count_with_faces(reader: AsyncConnection, account_id: str, collection_id: str) -> int:
     """How many users of a collection can be found."""
     return (
-        await session.scalar(
+        await reader.scalar(
             select(func.count())
             .select_from(users)
             .where(
@@ -197,7 +202,7 @@ async def count_with_faces(session: AsyncSession, account_id: str, collection_id
     )
 
 
-async def remove(session: AsyncSession, account_id: str, collection_id: str, user_id: str) -> bool:
+async def remove(session: AsyncConnection, account_id: str, collection_id: str, user_id: str) -> bool:
     """Delete a user, whose faces stay in the collection; False when there was none."""
     removed = await session.execute(
         delete(users).where(_is(account_id, collection_id, user_id)).returning(users.c.user_id)
@@ -205,7 +210,7 @@ async def remove(session: AsyncSession, account_id: str, collection_id: str, use
     return removed.first() is not None
 
 
-async def refresh_vector(session: AsyncSession, account_id: str, collection_id: str, user_id: str) -> bool:
+async def refresh_vector(session: AsyncConnection, account_id: str, collection_id: str, user_id: str) -> bool:
     """Make a user's vector anew from their faces, after those have changed; False without a face."""
     mean = (
         select(func.l2_normalize(func.avg(faces.c.embedding)))
@@ -226,15 +231,15 @@ async def refresh_vector(session: AsyncSession, account_id: str, collection_id: 
 
 
 async def vector_of(
-    session: AsyncSession, account_id: str, collection_id: str, user_id: str
+    reader: AsyncConnection, account_id: str, collection_id: str, user_id: str
 ) -> Vector | None:
     """A user's vector, or None when they have no face."""
-    found = await session.scalar(select(users.c.embedding).where(_is(account_id, collection_id, user_id)))
+    found = await reader.scalar(select(users.c.embedding).where(_is(account_id, collection_id, user_id)))
     return None if found is None else np.asarray(found, dtype=np.float32)
 
 
 async def nearest(
-    session: AsyncSession,
+    database: Database,
     account_id: str,
     collection_id: str,
     probe: Vector,
@@ -245,7 +250,7 @@ async def nearest(
 ) -> list[UserMatch]:
     """The users most like a probe, best first."""
     found = await nearest_rows(
-        session,
+        database,
         users,
         users.c.user_id,
         (users.c.user_id, users.c.member_id, users.c.metadata),

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from psycopg import sql
 from sqlalchemy import Table, func, literal_column, select, text
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import index_jobs
 from app.store.queue import Place
@@ -18,7 +18,7 @@ from app.store.vector_index_names import name_of, stem_of
 
 TABLES = (faces, users)
 
-Asked: TypeAlias = AsyncSession | AsyncConnection
+Asked: TypeAlias = AsyncConnection | AsyncConnection
 
 # Measured at 100,000 made-up faces: docs/adr/0018.
 _LINKS = 32

@@ -16,7 +16,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain import Box, PublicId, StoredFace, Vector
 from app.errors import ResourceNotFoundException
@@ -47,14 +47,23 @@ def url(server: str) -> Iterator[str]:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-def run(url: str, work: Callable[[AsyncSession], Coroutine[Any, Any, Any]]) -> Any:
+def run(url: str, work: Callable[[AsyncConnection], Coroutine[Any, Any, Any]]) -> Any:
     """What `work` returns from one transaction."""
+
+    async def inside(database: Database) -> Any:
+        async with database.session() as session:
+            return await work(session)
+
+    return search(url, inside)
+
+
+def search(url: str, work: Callable[[Database], Coroutine[Any, Any, Any]]) -> Any:
+    """What `work` returns that opens what it needs."""
 
     async def inside() -> Any:
         database = Database(url, pool_size=1, max_overflow=0)
         try:
-            async with database.session() as session:
-                return await work(session)
+            return await work(database)
         finally:
             await database.close()
 
@@ -104,17 +113,14 @@ def test_accounts_see_nothing_of_each_other(url: str) -> None:
     """Both have a collection of the same id with a face of the same id."""
     migrate.upgrade(url)
 
-    async def fill(session: AsyncSession) -> None:
+    async def fill(session: AsyncConnection) -> None:
         for account in (ONE, OTHER):
             assert await collections.create(session, account, "same", "1.0")
         await users.ensure(session, ONE, "same", PublicId("u@1", "u"))
         await faces.add(session, ONE, "same", [face(1, "u"), face(2)])
         assert await users.refresh_vector(session, ONE, "same", "u")
 
-    async def look(session: AsyncSession) -> None:
-        probe = unit(1)
-        assert await faces.nearest(session, OTHER, "same", probe, min_cosine=-1, limit=9) == []
-        assert await users.nearest(session, OTHER, "same", probe, min_cosine=-1, limit=9) == []
+    async def look(session: AsyncConnection) -> None:
         assert await users.vector_of(session, OTHER, "same", "u") is None
         assert (await users.page(session, OTHER, "same", None, 9)).items == []
         assert await faces.owned(session, OTHER, "same", [UUID(int=1)]) == {}
@@ -134,6 +140,10 @@ def test_accounts_see_nothing_of_each_other(url: str) -> None:
         assert await faces.count_of_user(session, ONE, "same", "u") == 1
 
     run(url, fill)
+    assert search(url, lambda it: faces.nearest(it, ONE, "same", unit(1), min_cosine=-1, limit=9))
+    assert search(url, lambda it: faces.nearest(it, OTHER, "same", unit(1), min_cosine=-1, limit=9)) == []
+    assert search(url, lambda it: users.nearest(it, ONE, "same", unit(1), min_cosine=-1, limit=9))
+    assert search(url, lambda it: users.nearest(it, OTHER, "same", unit(1), min_cosine=-1, limit=9)) == []
     run(url, look)
 
 
@@ -141,7 +151,7 @@ def test_nearest_is_exact_and_in_order(url: str) -> None:
     migrate.upgrade(url)
     stored = [face(seed) for seed in range(1, 301)]
 
-    async def fill(session: AsyncSession) -> None:
+    async def fill(session: AsyncConnection) -> None:
         await collections.create(session, ONE, "many", "1.0")
         await faces.add(session, ONE, "many", stored)
 
@@ -149,28 +159,30 @@ def test_nearest_is_exact_and_in_order(url: str) -> None:
     probe = unit(1000)
     cosines = {item.face.face_id: float(item.embedding @ probe) for item in stored}
     wanted = sorted(cosines, key=lambda face_id: -cosines[face_id])[:20]
-    found = run(url, lambda session: faces.nearest(session, ONE, "many", probe, min_cosine=-1, limit=20))
+    found = search(url, lambda database: faces.nearest(database, ONE, "many", probe, min_cosine=-1, limit=20))
     assert [match.face_id for match, _ in found] == wanted
     assert [cosine for _, cosine in found] == pytest.approx(
         [cosines[face_id] for face_id in wanted], abs=2e-3
     )
-    above = run(url, lambda session: faces.nearest(session, ONE, "many", probe, min_cosine=0.05, limit=300))
+    above = search(
+        url, lambda database: faces.nearest(database, ONE, "many", probe, min_cosine=0.05, limit=300)
+    )
     assert len(above) == sum(cosine >= 0.05 for _, cosine in above)
 
 
 def test_a_users_vector_is_the_mean_of_their_faces(url: str) -> None:
     migrate.upgrade(url)
 
-    async def work(session: AsyncSession) -> list[users.UserMatch]:
+    async def work(session: AsyncConnection) -> None:
         await collections.create(session, ONE, "people", "1.0")
         for name in ("a", "b", "c"):
             await users.ensure(session, ONE, "people", PublicId(name, name))
         await faces.add(session, ONE, "people", [face(1, "a"), face(2, "a"), face(3, "b"), face(4)])
         active = [await users.refresh_vector(session, ONE, "people", name) for name in ("a", "b", "c")]
         assert active == [True, True, False]
-        return await users.nearest(session, ONE, "people", unit(2), min_cosine=-1, limit=9)
 
-    found = run(url, work)
+    run(url, work)
+    found = search(url, lambda it: users.nearest(it, ONE, "people", unit(2), min_cosine=-1, limit=9))
     mean = unit(1) + unit(2)
     mean /= np.linalg.norm(mean)
     assert [match.user_id for match in found] == ["a", "b"]
@@ -205,7 +217,7 @@ def test_a_vector_stays_in_its_row_beside_much_text(url: str) -> None:
     migrate.upgrade(url)
     much = {"words": [uuid4().hex for _ in range(200)]}
 
-    async def work(session: AsyncSession) -> None:
+    async def work(session: AsyncConnection) -> None:
         await collections.create(session, ONE, "people", "1.0")
         await users.ensure(session, ONE, "people", PublicId("u", "u"))
         await faces.add(session, ONE, "people", [face(1, "u")])
@@ -223,7 +235,7 @@ def test_a_vector_stays_in_its_row_beside_much_text(url: str) -> None:
 def test_a_user_is_new_once(url: str) -> None:
     migrate.upgrade(url)
 
-    async def work(session: AsyncSession) -> list[bool]:
+    async def work(session: AsyncConnection) -> list[bool]:
         await collections.create(session, ONE, "people", "1.0")
         return [await users.ensure(session, ONE, "people", PublicId("u", "u")) for _ in range(3)]
 
@@ -234,7 +246,7 @@ def test_a_user_is_new_once(url: str) -> None:
 def test_half_precision_keeps_cosines_to_a_thousandth(url: str, seed: int) -> None:
     migrate.upgrade(url)
 
-    async def work(session: AsyncSession) -> Vector | None:
+    async def work(session: AsyncConnection) -> Vector | None:
         await collections.create(session, ONE, "one", "1.0")
         await faces.add(session, ONE, "one", [face(seed + 1)])
         return await faces.vector_of(session, ONE, "one", UUID(int=seed + 1))

@@ -9,7 +9,6 @@ from uuid import UUID, uuid4
 import numpy as np
 import psycopg
 import pytest
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.domain import Box, PublicId, StoredFace, Vector
 from app.service.collections import remove
@@ -48,8 +47,7 @@ class Bench:
     async def find(self, place: Place, probe: Vector, **how: Any) -> list[tuple[int, float]]:
         """Numbers of faces, with cosines."""
         how = {"min_cosine": -1.0, "limit": 20, **how}
-        async with self.database.session() as session:
-            found = await faces.nearest(session, *place, probe, **how)
+        found = await faces.nearest(self.database, *place, probe, **how)
         return [(face.face_id.int, cosine) for face, cosine in found]
 
     async def upkeep(self) -> int:
@@ -367,8 +365,8 @@ def test_a_rebuild_of_a_collection_has_no_index_in_its_way(url: str) -> None:
 def test_users_are_found_by_an_index_of_their_own(url: str) -> None:
     place, stored = (ONE, LARGE), units(FACES)
 
-    async def found(session: AsyncSession, probe: Vector) -> list[str]:
-        matches = await users.nearest(session, *place, probe, min_cosine=0.5, limit=9)
+    async def found(database: Database, probe: Vector) -> list[str]:
+        matches = await users.nearest(database, *place, probe, min_cosine=0.5, limit=9)
         return [match.user_id for match in matches]
 
     async def work(bench: Bench) -> None:
@@ -383,9 +381,8 @@ def test_users_are_found_by_an_index_of_their_own(url: str) -> None:
             )
         assert await bench.upkeep() == 1
         assert await bench.present() == [(name_of("users", place, SIZE), True)]
-        async with bench.database.session() as session:
-            for number in (0, 700, FACES - 1):
-                assert await found(session, stored[number]) == [f"u{number}"]
+        for number in (0, 700, FACES - 1):
+            assert await found(bench.database, stored[number]) == [f"u{number}"]
 
     run(url, work)
     assert scans(url) == 3
