@@ -15,11 +15,11 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain import Box, PublicId, StoredFace, Vector
-from app.errors import ResourceNotFoundException
+from app.errors import ResourceNotFoundException, ServiceUnavailableError
 from app.store import collections, faces, migrate, users
 from app.store.database import Database
 from app.store.embedded import EmbeddedPostgres
@@ -145,6 +145,31 @@ def test_accounts_see_nothing_of_each_other(url: str) -> None:
     assert search(url, lambda it: users.nearest(it, ONE, "same", unit(1), min_cosine=-1, limit=9))
     assert search(url, lambda it: users.nearest(it, OTHER, "same", unit(1), min_cosine=-1, limit=9)) == []
     run(url, look)
+
+
+def test_a_connection_that_ended_while_it_rested_is_replaced_before_it_is_used(url: str) -> None:
+    async def ask(database: Database) -> int:
+        async with database.reading() as reader:
+            return int(await reader.scalar(text("SELECT pg_backend_pid()")) or 0)
+
+    def end(process: int) -> None:
+        with psycopg.connect(url.replace("+psycopg", "")) as connection:
+            connection.execute("SELECT pg_terminate_backend(%s, 5000)", (process,))
+
+    async def work(database: Database) -> None:
+        first = await ask(database)
+        assert await ask(database) == first
+        end(first)
+        await asyncio.sleep(1.1)
+        second = await ask(database)
+        assert second != first
+        end(second)
+        # In use a moment ago: nobody asked, so this one is lost.
+        with pytest.raises(ServiceUnavailableError):
+            await ask(database)
+        assert await ask(database) not in (first, second)
+
+    search(url, work)
 
 
 def test_nearest_is_exact_and_in_order(url: str) -> None:
