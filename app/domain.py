@@ -258,6 +258,7 @@ class Look:
     """What to find out about an image: about its `max_faces` largest faces, and which are good enough.
 
     `mirror`: embed each face with its mirror image, which costs as much again and finds a little more.
+    `alone`: nothing but the largest face is wanted, and finding it may cost less than finding all.
     """
 
     embed: Embed
@@ -265,6 +266,7 @@ class Look:
     quality: QualityLevel = QualityLevel.NONE
     detail: Detail = Detail.BOX
     mirror: bool = False
+    alone: bool = False
 
 
 class ImageFormat(StrEnum):

@@ -76,7 +76,7 @@ class Detection:
         return (right - left) * (bottom - top)
 
 
-class _Pass(NamedTuple):
+class Pass(NamedTuple):
     """What one pass found: boxes (n, 4), scores (n,), points (n, 5, 2) and sides (n,).
 
     All in pixels of the photo, but the sides: they are in pixels that the network saw.
@@ -87,11 +87,19 @@ class _Pass(NamedTuple):
     points: Floats
     sides: Floats
 
-    def take(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> "_Pass":
-        return _Pass(*(field[keep] for field in self))
+    def take(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> "Pass":
+        return Pass(*(field[keep] for field in self))
+
+    def detections(self) -> list[Detection]:
+        return [
+            Detection((float(box[0]), float(box[1]), float(box[2]), float(box[3])), float(score), points)
+            for box, score, points in zip(self.boxes, self.scores, self.points, strict=True)
+        ]
 
 
-class _Region(NamedTuple):
+class Region(NamedTuple):
+    """A part of a picture, in its pixels."""
+
     left: int
     top: int
     right: int
@@ -119,8 +127,8 @@ class Detector:
         coarse = shrunk(fine, min(COARSE_SIDE, max(COARSE_MIN_SIDE, longest)))
         tiny = shrunk(coarse, TINY_SIDE)
 
-        candidates = self._run(coarse, (width, height), min(self.scores.trigger, self.min_score))
-        large = self._run(tiny, (width, height), self.min_score)
+        candidates = self.run(coarse, (width, height), min(self.scores.trigger, self.min_score))
+        large = self.run(tiny, (width, height), self.min_score)
         passes = [
             candidates.take(candidates.scores >= self.min_score),
             large.take(large.sides >= TINY_MIN_FACE),
@@ -129,11 +137,11 @@ class Detector:
             likely = candidates.take(candidates.scores >= self.scores.trigger)
             region = _region_of_small(likely, fine, (width, height))
             if region is not None:
-                passes.append(self._run_region(fine, region, (width, height)))
+                passes.append(self.run_region(fine, region, (width, height)))
         merged = _merge(passes, self.scores.small)
-        return _detections(merged.take(merged.scores >= self.min_score))
+        return merged.take(merged.scores >= self.min_score).detections()
 
-    def _run(self, canvas: Pixels, size: tuple[int, int], min_score: float) -> _Pass:
+    def run(self, canvas: Pixels, size: tuple[int, int], min_score: float) -> Pass:
         """Detect on a resized picture; the result is for a picture of `size` (width, height)."""
         height, width = canvas.shape[:2]
         below, right = -height % STRIDE, -width % STRIDE
@@ -142,12 +150,13 @@ class Detector:
         factor = np.array([size[0] / width, size[1] / height], np.float32)
         boxes = found.boxes.reshape(-1, 2, 2)
         sides = (boxes[:, 1] - boxes[:, 0]).max(axis=1, initial=0)
-        return _Pass((boxes * factor).reshape(-1, 4), found.scores, found.points * factor, sides)
+        return Pass((boxes * factor).reshape(-1, 4), found.scores, found.points * factor, sides)
 
-    def _run_region(self, fine: Pixels, region: _Region, size: tuple[int, int]) -> _Pass:
+    def run_region(self, fine: Pixels, region: Region, size: tuple[int, int]) -> Pass:
+        """Detect on a part of a resized picture; the result is for a picture of `size` (width, height)."""
         height, width = fine.shape[:2]
         left, top, right, bottom = region
-        found = self._run(fine[top:bottom, left:right], (right - left, bottom - top), self.min_score)
+        found = self.run(fine[top:bottom, left:right], (right - left, bottom - top), self.min_score)
         # A face cut by the region's edge, unless that is the photo's, is left to the coarse pass.
         lefts, tops, rights, bottoms = found.boxes.T
         whole = ((lefts > 0) | (left == 0)) & ((tops > 0) | (top == 0))
@@ -163,7 +172,7 @@ class Detector:
         )
 
 
-def _region_of_small(candidates: _Pass, fine: Pixels, size: tuple[int, int]) -> _Region | None:
+def _region_of_small(candidates: Pass, fine: Pixels, size: tuple[int, int]) -> Region | None:
     """The part of the fine picture to look at again, in its pixels; None when nothing small is there."""
     height, width = fine.shape[:2]
     small = candidates.take(candidates.sides <= TRIGGER_MAX_FACE)
@@ -173,15 +182,15 @@ def _region_of_small(candidates: _Pass, fine: Pixels, size: tuple[int, int]) -> 
     margin = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) + REGION_MARGIN
     left, top = np.maximum((boxes[:, :2] - margin).min(axis=0), 0).astype(int)
     right, bottom = np.minimum((boxes[:, 2:] + margin).max(axis=0), (width, height)).astype(int)
-    return _Region(left, top, right, bottom) if right > left and bottom > top else None
+    return Region(left, top, right, bottom) if right > left and bottom > top else None
 
 
-def _merge(passes: list[_Pass], small: float) -> _Pass:
+def _merge(passes: list[Pass], small: float) -> Pass:
     """All faces once, each in the view that saw it best, with the score of the view that was surest.
 
     Scores of faces that no view shows well are multiplied by `small`.
     """
-    every = _Pass(*(np.concatenate(fields) for fields in zip(*passes, strict=True)))
+    every = Pass(*(np.concatenate(fields) for fields in zip(*passes, strict=True)))
     worth = every.scores * np.minimum(1, every.sides / FULL_QUALITY_FACE)
     every = every.take(np.argsort(-worth, kind="stable"))
     same = _same_faces(every)
@@ -194,7 +203,7 @@ def _merge(passes: list[_Pass], small: float) -> _Pass:
     return merged.take(np.argsort(-merged.scores, kind="stable"))
 
 
-def _same_faces(every: _Pass) -> NDArray[np.bool_]:
+def _same_faces(every: Pass) -> NDArray[np.bool_]:
     """Which of n detections are of one face, shape (n, n)."""
     starts, ends = every.boxes[:, None, :2], every.boxes[:, None, 2:]
     shared = np.minimum(ends, every.boxes[:, 2:]) - np.maximum(starts, every.boxes[:, :2])
@@ -208,10 +217,3 @@ def _same_faces(every: _Pass) -> NDArray[np.bool_]:
     sides = sizes.max(axis=1)
     same[one, other] = distances < SAME_LANDMARKS * np.maximum(sides[one], sides[other])
     return same
-
-
-def _detections(found: _Pass) -> list[Detection]:
-    return [
-        Detection((float(box[0]), float(box[1]), float(box[2]), float(box[3])), float(score), points)
-        for box, score, points in zip(found.boxes, found.scores, found.points, strict=True)
-    ]

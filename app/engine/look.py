@@ -25,7 +25,7 @@ class Scores:
     look. A second try counts from `least_second` on. A first try whose surest face is below `doubted` is
     doubted: a turned one counts instead that is surer by `surer`. `small` is what the score of a face is
     worth, as a factor, that no look shows well. `slope` and `offset` are of the logistic curve of the share
-    of detections that touch an annotated face.
+    of detections that touch an annotated face. `steady`: landmarks are the same at any scale of a face.
     """
 
     least: float
@@ -36,6 +36,7 @@ class Scores:
     small: float
     slope: float
     offset: float
+    steady: bool
 
     def confidence(self, score: float) -> float:
         """How sure it is that a detection is a face: Rekognition's Confidence, 0..100."""

@@ -38,6 +38,7 @@ class Scrfd:
         small=0.85,
         slope=12.97,
         offset=-4.2,
+        steady=True,
     )
 
     def __init__(self, path: Path) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from app.domain import Pixels
 from app.engine.detector import FINE_SIDE, Detection, Detector
+from app.engine.one_face import plain_largest
 from app.engine.shrink import shrunk
 
 # Long side of the copy that is judged and brightened; the others are made from it.
@@ -71,8 +72,13 @@ class SecondTries:
         self.first = detector
         self._scores = detector.scores
 
-    def detect(self, image: Pixels) -> Found:
-        """The faces of an image, shape (height, width, 3), BGR; best score first."""
+    def detect(self, image: Pixels, *, alone: bool = False) -> Found:
+        """The faces of an image, shape (height, width, 3), BGR; best score first.
+
+        With `alone` only the largest matters, and others are left out where it is plain which that is.
+        """
+        if alone and (largest := plain_largest(self.first, image)) is not None:
+            return Found([largest], image)
         detections = self.first.detect(image)
         if detections and (detections[0].score >= self._scores.doubted or len(detections) > DOUBTED_FACES):
             return Found(detections, image)

@@ -36,6 +36,7 @@ class Yunet:
         small=1.0,
         slope=13.7,
         offset=-7.81,
+        steady=False,
     )
 
     def __init__(self, path: Path) -> None:

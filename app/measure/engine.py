@@ -53,9 +53,9 @@ class LocalEngine:
         self._pool.close()
 
 
-def analyse(pipeline: Pipeline, data: bytes, embed: Embed) -> tuple[Face, ...]:
+def analyse(pipeline: Pipeline, data: bytes, embed: Embed, *, alone: bool = False) -> tuple[Face, ...]:
     """The faces of one photo, in this thread."""
-    return pipeline.analyse(EncodedPicture(data, LIMITS), Look(embed, MAX_FACES))
+    return pipeline.analyse(EncodedPicture(data, LIMITS), Look(embed, MAX_FACES, alone=alone))
 
 
 def central(faces: Sequence[Face]) -> Face | None:

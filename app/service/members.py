@@ -272,7 +272,7 @@ class Members:
             NoFaceFound: the image has no face.
         """
         empty = await self._is_unused_default(caller, collection_id)
-        look = Look(Embed.ALL if every_face else Embed.LARGEST, MOST_FACES)
+        look = Look(Embed.ALL if every_face else Embed.LARGEST, MOST_FACES, alone=not every_face)
         analysis = await self._analyser.analyse(image, look)
         faces = [face for face in analysis.faces if face.embedding is not None]
         if not faces:

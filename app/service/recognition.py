@@ -45,7 +45,7 @@ SAME_FACE_IOU = 0.6
 # How many of the largest faces are looked at for the largest that passes.
 MOST_FACES = 100
 # For enrolment and comparison, where one face is looked at: docs/adr/0020.
-ONE_PERSON = Look(Embed.LARGEST, MOST_FACES, mirror=True)
+ONE_PERSON = Look(Embed.LARGEST, MOST_FACES, mirror=True, alone=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Recognition:
         Raises:
             NoFaceFound: there is no face that passes the quality level.
         """
-        look = Look(Embed.LARGEST, MOST_FACES, quality, mirror=mirror)
+        look = Look(Embed.LARGEST, MOST_FACES, quality, mirror=mirror, alone=True)
         return largest_of(await self._analyser.analyse(image, look))
 
     async def index(

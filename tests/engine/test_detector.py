@@ -79,13 +79,13 @@ def test_a_bystander_beside_a_frame_filling_face_is_found_too(each_engine: Local
 
 def test_inference_never_sees_more_than_1280_px(monkeypatch: pytest.MonkeyPatch, engine: LocalEngine) -> None:
     seen: list[tuple[int, ...]] = []
-    original = Detector._run
+    original = Detector.run
 
-    def spy(self: Detector, canvas: Pixels, size: tuple[int, int], min_score: float) -> detection._Pass:
+    def spy(self: Detector, canvas: Pixels, size: tuple[int, int], min_score: float) -> detection.Pass:
         seen.append(canvas.shape[:2])
         return original(self, canvas, size, min_score)
 
-    monkeypatch.setattr(Detector, "_run", spy)
+    monkeypatch.setattr(Detector, "run", spy)
     faces_in(engine, resized(pixels_of(photos.group()), 6000))
     assert max(max(shape) for shape in seen) <= 1280
 
@@ -93,16 +93,14 @@ def test_inference_never_sees_more_than_1280_px(monkeypatch: pytest.MonkeyPatch,
 def test_finer_pass_is_paid_only_where_something_small_is(
     monkeypatch: pytest.MonkeyPatch, engine: LocalEngine
 ) -> None:
-    runs: list[detection._Region] = []
-    original = Detector._run_region
+    runs: list[detection.Region] = []
+    original = Detector.run_region
 
-    def spy(
-        self: Detector, fine: Pixels, region: detection._Region, size: tuple[int, int]
-    ) -> detection._Pass:
+    def spy(self: Detector, fine: Pixels, region: detection.Region, size: tuple[int, int]) -> detection.Pass:
         runs.append(region)
         return original(self, fine, region, size)
 
-    monkeypatch.setattr(Detector, "_run_region", spy)
+    monkeypatch.setattr(Detector, "run_region", spy)
     faces_in(engine, resized(pixels_of(photos.astronaut()), 2000))
     faces_in(engine, resized(pixels_of(photos.without_face()), 2000))
     assert runs == []
@@ -117,11 +115,11 @@ def test_odd_shapes_are_no_trouble(each_engine: LocalEngine, size: tuple[int, in
     faces_in(each_engine, noise, Embed.ALL)
 
 
-def one_pass(boxes: list[list[float]], scores: list[float], sides: list[float]) -> detection._Pass:
+def one_pass(boxes: list[list[float]], scores: list[float], sides: list[float]) -> detection.Pass:
     corners = np.array(boxes, np.float32)
     centres = (corners[:, :2] + corners[:, 2:]) / 2
     points = np.repeat(centres[:, None, :], 5, axis=1).astype(np.float32)
-    return detection._Pass(corners, np.array(scores, np.float32), points, np.array(sides, np.float32))
+    return detection.Pass(corners, np.array(scores, np.float32), points, np.array(sides, np.float32))
 
 
 def test_two_views_of_one_face_merge_into_the_one_seen_better_as_sure_as_the_surest() -> None:
