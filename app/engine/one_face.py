@@ -5,12 +5,14 @@ good as they get gives the face itself. Together they cost a quarter of all pass
 docs/adr/0021 has the figures.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from app.domain import Pixels
+from app.domain import Box, Pixels
 from app.engine.detector import TINY_SIDE, Detection, Detector, Region
+from app.engine.look import SAME_IOU
 from app.engine.shrink import shrunk
 
 # Long side of a picture from which on this pays.
@@ -20,8 +22,6 @@ LEAST_SIDE = 512
 PLAIN_FACE, PLAINLY_LARGER = 24, 1.5
 # Longer side of the face in the closer look, in pixels, and of what is around it, in sides of the face.
 CLOSE_FACE, SURROUNDINGS = 128, 1.8
-# Boxes of the two looks overlap by this at least (area shared over area of both).
-SAME_IOU = 0.4
 
 
 def plain_largest(detector: Detector, image: Pixels) -> Detection | None:
@@ -55,7 +55,7 @@ def plain_largest(detector: Detector, image: Pixels) -> Detection | None:
     left, top = np.maximum((middle - reach) * scale, 0).astype(int)
     right, bottom = np.minimum((middle + reach) * scale, close.shape[1::-1]).astype(int)
     found = detector.run_region(close, Region(left, top, right, bottom), size)
-    same = [face for face in found.detections() if _overlap(face, box) >= SAME_IOU]
+    same = [face for face in found.detections() if _box(face.corners).iou(_box(box.tolist())) > SAME_IOU]
     best = max(same, key=lambda face: face.score, default=None)
     if best is None:
         return None
@@ -64,7 +64,6 @@ def plain_largest(detector: Detector, image: Pixels) -> Detection | None:
     return best if best.score >= detector.scores.doubted else None
 
 
-def _overlap(face: Detection, box: np.ndarray[tuple[int], np.dtype[np.float32]]) -> float:
-    corners = np.array(face.corners)
-    shared = np.maximum(np.minimum(corners[2:], box[2:]) - np.maximum(corners[:2], box[:2]), 0).prod()
-    return float(shared / (face.area + (box[2:] - box[:2]).prod() - shared))
+def _box(corners: Sequence[float]) -> Box:
+    left, top, right, bottom = corners
+    return Box(left, top, right - left, bottom - top)
