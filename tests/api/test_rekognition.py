@@ -385,7 +385,7 @@ def test_deleting_a_collection_while_faces_are_indexed_is_no_server_error(
 def test_compare_faces_looks_at_the_source_and_its_mirror_image(rekognition: "RekognitionClient") -> None:
     engine = LocalEngine(Settings(_env_file=None))  # type: ignore[call-arg]  # pydantic-settings' own
     try:
-        both = Look(Embed.LARGEST, 100, mirror=True)
+        both = Look(Embed.LARGEST, 100, mirror=True, alone=True)
         (source,) = engine.pipeline.analyse(EncodedPicture(photos.astronaut(), LIMITS), both)
         targets = analyse(engine.pipeline, photos.group(), Embed.ALL)
     finally:
