@@ -12,6 +12,7 @@ from typing import Protocol
 
 from app.domain import FetchedObject, S3Image, SupabaseImage
 from app.errors import (
+    ImageTooLargeException,
     InvalidFolderObjectException,
     InvalidS3ObjectException,
     InvalidSupabaseObjectException,
@@ -82,6 +83,16 @@ class PhotoStorage:
         _confirm(key)
         with _as_service_errors():
             return await self._place.read(key, max_bytes, version)
+
+    async def exists(self, key: str) -> bool:
+        """Whether a file is there, without its bytes; raises as `write` does."""
+        try:
+            await self.read(key, 0)
+        except ImageTooLargeException:
+            return True
+        except PhotoNotFound:
+            return False
+        return True
 
     async def delete(self, key: str) -> None:
         """Delete a file if it is there; raises as `write` does."""

@@ -191,9 +191,14 @@ class AlbumPhotos:
             else:
                 values = {"reason": EXCLUDED, "faces": 0, "indexed_version": None, "thumbnail": False}
                 await store.finish(session, photo_id, "skipped", values)
-        if isinstance(source, StoredImage):
-            await self._storage.delete(source.key)
-        await self._storage.delete(thumbnail_key(album, photo_id))
+        async with self._database.session() as session:
+            # The same file may have come again since.
+            await store.lock_files(session, photo_id)
+            again = isinstance(source, StoredImage) and await store.find(session, album.place, photo_id)
+            if not again:
+                if isinstance(source, StoredImage):
+                    await self._storage.delete(source.key)
+                await self._storage.delete(thumbnail_key(album, photo_id))
 
     async def enter(self, session: AsyncConnection, album: Album, seen: Sequence[Seen]) -> int:
         """Queue those photos that are new or changed; returns how many."""
@@ -258,10 +263,16 @@ class AlbumPhotos:
                 current = await self._albums.require(session, caller, album.album_id, searchable=True)
                 if current.album_key != album.album_key:
                     raise ResourceNotFoundException(f"The album {album.album_id} was deleted")
+                await store.lock_files(session, album.photo_id(place))
                 queued = await self.enter(session, album, [Seen(place, name, digest)])
         except ResourceNotFoundException:
             await self._storage.delete(key)
             raise
+        if queued and not await self._storage.exists(key):
+            # Who erased the same photo took this file with theirs; from now on they would see that it came.
+            await self._storage.write(key, data, MEDIA_TYPES[kind])
+            async with self._database.session() as session:
+                await self.enter(session, album, [Seen(place, name, digest)])
         return Uploaded(file.name, album.photo_id(place), bool(queued))
 
 

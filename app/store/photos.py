@@ -164,6 +164,13 @@ async def lock(session: AsyncConnection, photo_id: UUID) -> None:
     )
 
 
+async def lock_files(session: AsyncConnection, photo_id: UUID) -> None:
+    """Let nobody else keep or erase the files of a photo, known or not, until the transaction ends."""
+    await session.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": f"files of {photo_id}"}
+    )
+
+
 async def find(session: AsyncConnection, place: Place, photo_id: UUID) -> Photo | None:
     """A photo of an album, or None."""
     query = _shown(place).where(photos.c.photo_id == photo_id)
