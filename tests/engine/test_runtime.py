@@ -75,7 +75,8 @@ def faces(image: Pixels) -> list[Detection]:
     return Detector(open_detector(PACK, FOLDER), 0.5).detect(image)
 
 
-@pytest.mark.parametrize(("precision", "least"), [("f32", 0.99999), ("bf16", 0.99)])
+# The least of 6,691 photos is 0.99896 with bf16 (docs/accuracy.md).
+@pytest.mark.parametrize(("precision", "least"), [("f32", 0.99999), ("bf16", 0.998)])
 def test_vectors_of_the_runtimes_are_interchangeable(
     precision: Literal["f32", "bf16"], least: float, image: Pixels, faces: list[Detection]
 ) -> None:
