@@ -64,15 +64,16 @@ bench: $(VENV)/dev.stamp ## speed and memory: a table, and build/bench.json (DAT
 evaluate: $(VENV)/dev.stamp ## accuracy on your photos: DATA=folder with a folder of photos for each person
 	$(BIN)/python -m app evaluate --data "$(DATA)"
 
-# One universal resolution for all Pythons and platforms; opencv-python is overridden away in pyproject.toml.
+# One universal resolution for all Pythons and platforms; what must not be installed is overridden away in pyproject.toml.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	--no-annotate --no-emit-index-url --no-emit-find-links --no-emit-package opencv-python pyproject.toml
+	--no-annotate --no-emit-index-url --no-emit-find-links --no-emit-package opencv-python \
+	--no-emit-package openvino-telemetry pyproject.toml
 
 lock: $(VENV)/dev.stamp ## compile the pinned requirements from pyproject.toml
 	$(LOCK) -o requirements.txt
 	$(LOCK) -c requirements.txt --extra embedded -o requirements-embedded.txt
 	$(LOCK) -c requirements.txt --extra otel -o requirements-image.txt
 	$(LOCK) -c requirements-image.txt --extra otel --extra cuda --no-emit-package onnxruntime -o requirements-cuda.txt
-	$(LOCK) -c requirements-embedded.txt --extra embedded --extra otel --extra dev -o requirements-dev.txt
+	$(LOCK) -c requirements-embedded.txt --extra embedded --extra otel --extra openvino --extra dev -o requirements-dev.txt
 
 .PHONY: help run test check sface soak bench evaluate lock

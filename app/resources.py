@@ -12,6 +12,7 @@ from app.engine.cores import usable_cores
 from app.engine.packs import Pack
 from app.engine.pipeline import Pipeline
 from app.engine.pool import InferencePool
+from app.engine.runtime import choose
 from app.engine.similarity import SimilarityCurve
 from app.images.folders import FolderReader
 from app.images.limits import of_settings
@@ -80,6 +81,7 @@ class Resources:
     settings: Settings
     metrics: Metrics
     pack: Pack
+    runtime: str
     pool: InferencePool
     database: Database
     readiness: Readiness
@@ -119,11 +121,14 @@ def open_engine(settings: Settings, metrics: Metrics) -> tuple[Pipeline, Inferen
 
     Raises:
         PackNotInstalledError: the pack is not there or not whole.
+        SettingsError: the chosen runtime is not there.
     """
     pack, folder = packs.require(settings.model_pack, settings.models_path)
-    pipeline = Pipeline(pack, folder, settings.min_face_confidence, metrics)
+    threads = settings.inference_threads or usable_cores()
+    runtime = choose(settings.runtime, threads)
+    pipeline = Pipeline(pack, folder, settings.min_face_confidence, metrics, runtime)
     pool = InferencePool(
-        settings.inference_threads or usable_cores(),
+        threads,
         settings.inference_queue_size,
         settings.inference_deadline_seconds,
         metrics,
@@ -137,7 +142,7 @@ async def open_resources(settings: Settings, metrics: Metrics | None = None) -> 
 
     Raises:
         PackNotInstalledError: the chosen model pack is not there.
-        SettingsError: the prices can't be used.
+        SettingsError: the runtime or the prices can't be used.
         ServiceUnavailableError: the database can't be reached.
     """
     if settings.database_url is None:
@@ -223,6 +228,7 @@ async def open_resources(settings: Settings, metrics: Metrics | None = None) -> 
             settings,
             metrics,
             pipeline.pack,
+            pipeline.runtime.name,
             pool,
             database,
             Readiness(database, migrate.revisions()[:-1]),

@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import logs
 from app.engine.accepted import obtain
 from app.engine.packs import PackNotInstalledError
+from app.engine.runtime import choose
 from app.service.savings import prices_with
 from app.settings import Settings, SettingsError, load_settings
 from app.store import migrate
@@ -31,6 +32,7 @@ def serve() -> int:
     try:
         settings = load_settings()
         prices_with(settings.rekognition_prices)
+        choose(settings.runtime, threads=1)
     except SettingsError as error:
         return _fail(error)
     logs.start(settings.log_level, settings.log_format)

@@ -125,6 +125,7 @@ def test_no_permission_outside_data_dir_changes(tmp_path: Path, depth: int) -> N
         ({"INFERENCE_QUEUE_SIZE": "10"}, "wrong setting: INFERENCE_QUEUE_SIZE"),
         ({"MODEL_PACK": "buffalo_l"}, "python -m app models install buffalo_l --accept-license"),
         ({"DATABASE_URL": "postgresql://nobody:secret@127.0.0.1:1/faces"}, "the database can't be used"),
+        ({"RUNTIME": "cuda"}, "RUNTIME=cuda needs onnxruntime-gpu in place of onnxruntime"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_stops_the_start_with_one_clear_line(

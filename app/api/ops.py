@@ -66,6 +66,7 @@ class Status(BaseModel):
     onnxruntime: str
     postgresql: str
     model_pack: PackStatus
+    runtime: str
     inference: PoolStatus
     database_pool: str
     collections: int
@@ -113,6 +114,7 @@ async def status(resources: ResourcesNow, caller: Reader) -> Status:
             vector_size=pack.vector_size,
             licence=pack.licence,
         ),
+        runtime=resources.runtime,
         inference=PoolStatus(threads=pool.threads, waiting=pool.waiting, queue_size=pool.queue_size),
         database_pool=resources.database.pool_status(),
         collections=totals.collections,

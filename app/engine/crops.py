@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 
 from app.domain import Pixels
 from app.engine.detector import Detection
-from app.engine.model import Floats, Model
+from app.engine.model import Model
+from app.engine.runtime import Floats
 
 Matrix = NDArray[np.float64]
 

@@ -1,6 +1,5 @@
 """Face embeddings: ArcFace's alignment, which SFace shares, and a network."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -8,7 +7,8 @@ import numpy as np
 
 from app.domain import Pixels, Vector
 from app.engine.crops import aligned
-from app.engine.model import Floats, Model, Scaling
+from app.engine.model import Model, Scaling
+from app.engine.runtime import Floats, Session
 
 
 class Embedding(NamedTuple):
@@ -23,8 +23,8 @@ class Embedder:
     2021).
     """
 
-    def __init__(self, path: Path, vector_size: int, scaling: Scaling) -> None:
-        self._model = Model(path, scaling)
+    def __init__(self, session: Session, vector_size: int, scaling: Scaling) -> None:
+        self._model = Model(session, scaling)
         self._vector_size = vector_size
 
     def embed(self, image: Pixels, landmarks: Floats, *, mirror: bool = False) -> Embedding:

@@ -10,6 +10,7 @@ from app.domain import Landmark, Pixels
 from app.engine.crops import run_upright
 from app.engine.detector import Detection
 from app.engine.model import RAW, Model
+from app.engine.runtime import ONNX_RUNTIME, Runtime
 
 FIVE_POINTS = ("eyeLeft", "eyeRight", "nose", "mouthLeft", "mouthRight")
 
@@ -55,8 +56,8 @@ LANDMARKS: dict[str, tuple[int, ...]] = {
 class Landmarker:
     """insightface's 106-point model."""
 
-    def __init__(self, path: Path) -> None:
-        self._model = Model(path, RAW)
+    def __init__(self, path: Path, runtime: Runtime = ONNX_RUNTIME) -> None:
+        self._model = Model(runtime.open_of_one_size(path), RAW)
 
     def points(self, image: Pixels, detection: Detection) -> NDArray[np.float32]:
         """The points of a face in pixels of the image, shape (106, 2)."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.domain import Pixels
-from app.engine.model import Floats
+from app.engine.runtime import Floats
 
 STRIDE = 32
 """Both sides of a picture must be a multiple of it, in pixels."""

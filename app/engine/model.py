@@ -1,17 +1,12 @@
-"""A model of one image in, over a session of ONNX Runtime."""
+"""A model of one image in, over a session of any runtime."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from app.domain import Pixels
-from app.engine.runtime import open_session
-from app.engine.sizes import of_any_size
-
-Floats = NDArray[np.float32]
+from app.engine.runtime import Floats, Session
 
 
 class Scaling(NamedTuple):
@@ -30,19 +25,15 @@ class Model:
     """Runs a network on single pictures. Safe to call from several threads.
 
     Args:
-        path: an ONNX file with one input, shape (1, 3, height, width).
+        session: the network; it has one input, shape (1, 3, height, width).
         scaling: what its input is made of.
-        any_size: take pictures of other sizes than the file says, too.
     """
 
-    def __init__(self, path: Path, scaling: Scaling, *, any_size: bool = False) -> None:
-        self._session = open_session(of_any_size(path) if any_size else path)
+    def __init__(self, session: Session, scaling: Scaling) -> None:
+        self._session = session
         self._scaled = ((np.arange(256) - scaling.mean) / scaling.deviation).astype(np.float32)
         self._channels = (2, 1, 0) if scaling.rgb else (0, 1, 2)
-        given = self._session.get_inputs()[0]
-        self._input = given.name
-        self._outputs = [output.name for output in self._session.get_outputs()]
-        self.side: int = given.shape[2] if isinstance(given.shape[2], int) else 0
+        self.side = session.side
         """Of the square that it sees, in pixels; 0 when it takes any."""
 
     def run(self, picture: Pixels) -> list[Floats]:
@@ -55,5 +46,4 @@ class Model:
 
     def infer(self, blob: Floats) -> list[Floats]:
         """All outputs for what the network itself takes, shape (1, 3, height, width)."""
-        found: list[Floats] = self._session.run(self._outputs, {self._input: blob})
-        return found
+        return self._session.run(blob)

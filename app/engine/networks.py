@@ -6,19 +6,21 @@ from app.engine.embedder import Embedder
 from app.engine.look import Network
 from app.engine.model import RAW, Scaling
 from app.engine.packs import Family, Pack
+from app.engine.runtime import ONNX_RUNTIME, Runtime
 from app.engine.scrfd import Scrfd
 from app.engine.yunet import Yunet
 
-_ARCFACE = Scaling(127.5, 127.5)
+ARCFACE = Scaling(127.5, 127.5)
 
 
-def open_detector(pack: Pack, folder: Path) -> Network:
+def open_detector(pack: Pack, folder: Path, runtime: Runtime = ONNX_RUNTIME) -> Network:
     """What finds faces."""
     path = folder / pack.detector.name
-    return Yunet(path) if pack.family is Family.OPENCV else Scrfd(path)
+    return Yunet(path, runtime) if pack.family is Family.OPENCV else Scrfd(path, runtime)
 
 
-def open_embedder(pack: Pack, folder: Path) -> Embedder:
+def open_embedder(pack: Pack, folder: Path, runtime: Runtime = ONNX_RUNTIME) -> Embedder:
     """What makes vectors of them."""
-    scaling = RAW if pack.family is Family.OPENCV else _ARCFACE
-    return Embedder(folder / pack.recogniser.name, pack.vector_size, scaling)
+    scaling = RAW if pack.family is Family.OPENCV else ARCFACE
+    session = runtime.open_of_one_size(folder / pack.recogniser.name)
+    return Embedder(session, pack.vector_size, scaling)

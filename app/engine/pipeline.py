@@ -14,6 +14,7 @@ from app.engine.networks import open_detector, open_embedder
 from app.engine.packs import GENDER_AGE, POINTS_106, Pack
 from app.engine.pose import pose_of_106, pose_of_five, with_profiles
 from app.engine.quality import reasons_against
+from app.engine.runtime import ONNX_RUNTIME, Runtime
 from app.engine.second_tries import SecondTries
 from app.engine.views import View, Views
 from app.metrics import Metrics
@@ -22,12 +23,22 @@ from app.metrics import Metrics
 class Pipeline:
     """The models of one pack. Safe to call from several threads."""
 
-    def __init__(self, pack: Pack, folder: Path, min_confidence: float | None, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        pack: Pack,
+        folder: Path,
+        min_confidence: float | None,
+        metrics: Metrics,
+        runtime: Runtime = ONNX_RUNTIME,
+    ) -> None:
         self.pack = pack
-        self.detector = SecondTries(Detector(open_detector(pack, folder), min_confidence))
-        self._embedder = open_embedder(pack, folder)
-        self._landmarker = Landmarker(folder / POINTS_106.name) if POINTS_106 in pack.others else None
-        self._gender_age = GenderAge(folder / GENDER_AGE.name) if GENDER_AGE in pack.others else None
+        self.runtime = runtime
+        self.detector = SecondTries(Detector(open_detector(pack, folder, runtime), min_confidence))
+        self._embedder = open_embedder(pack, folder, runtime)
+        self._landmarker = (
+            Landmarker(folder / POINTS_106.name, runtime) if POINTS_106 in pack.others else None
+        )
+        self._gender_age = GenderAge(folder / GENDER_AGE.name, runtime) if GENDER_AGE in pack.others else None
         self._metrics = metrics
 
     def analyse(self, picture: Picture, look: Look) -> tuple[Face, ...]:

@@ -1,39 +1,75 @@
 """The one place that chooses the inference runtime."""
 
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal, Protocol
 
-import onnxruntime
+import numpy as np
+from numpy.typing import NDArray
 
-from app.engine import graphs
+from app.engine.onnx_session import OnnxSession, has_cuda
+from app.settings import SettingsError
 
-_CUDA = "CUDAExecutionProvider"
-_CPU_ALONE = ["CPUExecutionProvider"]
+Floats = NDArray[np.float32]
 
 
-def providers() -> list[str | tuple[str, dict[str, str]]]:
-    """What models run on: an NVIDIA GPU where this build of onnxruntime knows one, then the CPU.
+class Session(Protocol):
+    """An open network. Safe to call from several threads."""
 
-    A build for GPUs on a machine without one says so in its log and goes on with the CPU.
+    side: int
+    """Of the square that it sees, in pixels; 0 when it takes any size."""
+
+    def run(self, blob: Floats) -> list[Floats]:
+        """All outputs for an input, shape (1, 3, height, width); computed for the thread that calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What networks run in, for so many callers at once."""
+
+    name: Literal["onnxruntime", "openvino", "cuda"] = "onnxruntime"
+    threads: int = 1
+
+    def open(self, model: Path | bytes) -> Session:
+        """Open a network for pictures of any size, which OpenVINO runs no faster (docs/adr/0017)."""
+        return OnnxSession(model, cuda=self.name == "cuda")
+
+    def open_of_one_size(self, path: Path) -> Session:
+        """Open a network for pictures of the one size that its file names."""
+        if self.name != "openvino":
+            return self.open(path)
+        from app.engine.openvino_session import OpenVinoSession
+
+        return OpenVinoSession(path, self.threads)
+
+
+ONNX_RUNTIME = Runtime()
+
+
+def choose(setting: Literal["auto", "onnxruntime", "openvino", "cuda"], threads: int) -> Runtime:
+    """The runtime that RUNTIME names. `auto` is a GPU where onnxruntime knows one, else OpenVINO where it is
+    installed and this CPU has bf16, else ONNX Runtime.
+
+    Raises:
+        SettingsError: it is not installed.
     """
-    if _CUDA not in onnxruntime.get_available_providers():
-        return [*_CPU_ALONE]
-    # TF32 would drop digits, and a collection's vectors may come from a GPU and from a CPU.
-    return [(_CUDA, {"use_tf32": "0"}), *_CPU_ALONE]
+    if setting == "cuda" and not has_cuda():
+        raise SettingsError("RUNTIME=cuda needs onnxruntime-gpu in place of onnxruntime")
+    if setting == "openvino" and not _has_openvino():
+        raise SettingsError("RUNTIME=openvino needs OpenVINO: install the extra `openvino`")
+    if setting != "auto":
+        return Runtime(setting, threads)
+    if has_cuda():
+        return Runtime("cuda", threads)
+    return Runtime("openvino" if _has_openvino() and _has_bf16() else "onnxruntime", threads)
 
 
-def open_session(model: Path | bytes) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session that computes in the thread that calls it.
+def _has_openvino() -> bool:
+    return find_spec("openvino") is not None
 
-    One thread a call, and one calling thread a core, gives more images a second than several threads
-    a call: recognition models are too small to be split well. Sessions are safe to share.
-    """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # The arena would keep the largest image's buffers for every thread, for ever.
-    options.enable_cpu_mem_arena = False
-    chosen = providers()
-    if chosen == _CPU_ALONE:
-        model = graphs.for_cpu(model)
-    return onnxruntime.InferenceSession(model, options, providers=chosen)
+
+def _has_bf16() -> bool:
+    from app.engine.openvino_session import has_bf16
+
+    return has_bf16()

@@ -11,7 +11,8 @@ import numpy as np
 
 from app.domain import Pixels
 from app.engine.look import POINTS, Found, Scores, best_first
-from app.engine.model import Floats, Model, Scaling
+from app.engine.model import Model, Scaling
+from app.engine.runtime import ONNX_RUNTIME, Floats, Runtime
 
 _SCALING = Scaling(127.5, 128.0)
 _STRIDES = (8, 16, 32)
@@ -41,8 +42,8 @@ class Scrfd:
         steady=True,
     )
 
-    def __init__(self, path: Path) -> None:
-        self._model = Model(path, _SCALING)
+    def __init__(self, path: Path, runtime: Runtime = ONNX_RUNTIME) -> None:
+        self._model = Model(runtime.open(path), _SCALING)
 
     def look(self, picture: Pixels, min_score: float) -> Found:
         """The faces of a picture, shape (height, width, 3), BGR, with at least this score."""

@@ -11,6 +11,8 @@ import numpy as np
 from app.domain import Pixels
 from app.engine.look import POINTS, Found, Scores, best_first
 from app.engine.model import Model, Scaling
+from app.engine.runtime import ONNX_RUNTIME, Runtime
+from app.engine.sizes import of_any_size
 
 # It takes OpenCV's own order of channels, unscaled.
 _SCALING = Scaling(0.0, 1.0, rgb=False)
@@ -39,8 +41,8 @@ class Yunet:
         steady=False,
     )
 
-    def __init__(self, path: Path) -> None:
-        self._model = Model(path, _SCALING, any_size=True)
+    def __init__(self, path: Path, runtime: Runtime = ONNX_RUNTIME) -> None:
+        self._model = Model(runtime.open(of_any_size(path)), _SCALING)
 
     def look(self, picture: Pixels, min_score: float) -> Found:
         """The faces of a picture, shape (height, width, 3), BGR, with at least this score."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from app.domain import Embed
 from app.engine import packs
-from app.engine.runtime import open_session
+from app.engine.onnx_session import open_session
 from app.measure import stand_ins
 from app.measure.engine import LocalEngine
 from app.measure.floor import calls_of, floor_seconds

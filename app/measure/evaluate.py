@@ -12,7 +12,8 @@ import onnxruntime
 
 from app import __version__
 from app.domain import Embed, Face
-from app.engine.packs import Family, Pack, PackNotInstalledError, folder_of
+from app.engine.packs import Family, PackNotInstalledError, folder_of
+from app.engine.pipeline import Pipeline
 from app.engine.similarity import SimilarityCurve
 from app.errors import ServiceError
 from app.images.decode import EncodedPicture
@@ -61,7 +62,7 @@ def _measured(settings: Settings, data: Data, options: Options) -> tuple[report.
     if 0 < len(data.pairs) < LEAST_PAIRS:
         raise DatasetError(f"{len(data.pairs)} pairs are too few: {LEAST_PAIRS} are needed for {FOLDS} folds")
     engine = LocalEngine(settings)
-    found = report.Findings(_about(engine.pipeline.pack), None, None, None, None)
+    found = report.Findings(_about(engine.pipeline), None, None, None, None)
     extra: dict[str, Any] = {}
     try:
         if data.people:
@@ -91,11 +92,13 @@ def _without_pictures(found: report.Findings) -> dict[str, Any]:
     return asdict(replace(found, worst=bare))
 
 
-def _about(pack: Pack) -> report.About:
+def _about(pipeline: Pipeline) -> report.About:
+    pack = pipeline.pack
     fitted, source = fit.origin(pack)
     return report.About(
         __version__,
         onnxruntime.__version__,
+        pipeline.runtime.name,
         pack.name,
         pack.detector.name,
         pack.recogniser.name,

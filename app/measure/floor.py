@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 
 from app.domain import Embed
-from app.engine.model import Floats, Model
+from app.engine.model import Model
+from app.engine.runtime import Floats
 from app.measure.engine import LocalEngine
 
 Call = tuple[Model, tuple[int, ...]]

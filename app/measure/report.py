@@ -21,6 +21,7 @@ class About:
 
     service: str
     onnxruntime: str
+    runtime: str
     model_pack: str
     detector: str
     recogniser: str
@@ -88,6 +89,7 @@ def _about(about: About) -> str:
     fitted = "fitted to measured rates" if about.curve_fitted else "NOT fitted for this recogniser"
     rows = [
         ("service", f"svc-face-recon {about.service}, ONNX Runtime {about.onnxruntime}"),
+        ("runtime", about.runtime),
         ("model pack", f"{about.model_pack}: {about.detector}, {about.recogniser}"),
         ("face model version", about.face_model_version),
         ("Similarity curve", f"{fitted}. {about.curve_source}"),

@@ -1,43 +1,105 @@
-"""Which inference runtime models are opened with."""
+"""Which inference runtime networks are opened with, and that all of them give the same vectors."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnxruntime
 import pytest
 
+from app.domain import Pixels
 from app.engine import packs
-from app.engine.detector import Detector
-from app.engine.networks import open_detector, open_embedder
-from app.engine.runtime import open_session, providers
+from app.engine.detector import Detection, Detector
+from app.engine.embedder import Embedder
+from app.engine.networks import ARCFACE, open_detector, open_embedder
+from app.engine.onnx_session import OnnxSession, open_session, providers
+from app.engine.openvino_session import OpenVinoSession
+from app.engine.runtime import Runtime, choose
 from app.images.decode import decode
 from app.measure.engine import LIMITS
+from app.settings import SettingsError
 from tests import photos
 
+PACK, FOLDER = packs.require("mobile", Path("unused"))
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
 
-def test_the_cpu_is_used_where_onnxruntime_knows_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    assert providers() == ["CPUExecutionProvider"]
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CPU])
 
 
-def test_a_gpu_comes_before_the_cpu_and_keeps_all_digits(monkeypatch: pytest.MonkeyPatch) -> None:
-    offered = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
-    assert providers() == [("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"]
+def test_a_gpu_comes_before_the_cpu_and_keeps_all_digits() -> None:
+    assert providers(cuda=False) == [CPU]
+    assert providers(cuda=True) == [(CUDA, {"use_tf32": "0"}), CPU]
 
 
 def test_a_session_opens_with_what_is_here() -> None:
-    pack = packs.PACKS["mobile"]
-    session = open_session(packs.folder_of(pack, Path("models")) / pack.recogniser.name)
-    assert session.get_providers()[-1] == "CPUExecutionProvider"
+    assert open_session(FOLDER / PACK.recogniser.name).get_providers() == [CPU]
 
 
-def test_many_threads_may_share_a_model() -> None:
-    pack, folder = packs.require("mobile", Path("unused"))
-    embedder = open_embedder(pack, folder)
-    image = decode(photos.group(), LIMITS)
-    faces = Detector(open_detector(pack, folder), 0.5).detect(image)
+def test_auto_takes_a_gpu_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    offered = ["TensorrtExecutionProvider", CUDA, CPU]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
+    assert choose("auto", 2) == choose("cuda", 2) == Runtime("cuda", 2)
+    assert choose("onnxruntime", 2) == Runtime("onnxruntime", 2)
+
+
+@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.parametrize(("bf16", "name"), [(True, "openvino"), (False, "onnxruntime")])
+def test_auto_takes_openvino_where_it_gains(bf16: bool, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.engine.openvino_session.has_bf16", lambda: bf16)
+    assert choose("auto", 2).name == name
+    assert choose("openvino", 2) == Runtime("openvino", 2)
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_a_runtime_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.engine.runtime.find_spec", lambda _: None)
+    assert choose("auto", 2) == Runtime("onnxruntime", 2)
+    with pytest.raises(SettingsError, match="extra `openvino`"):
+        choose("openvino", 2)
+    with pytest.raises(SettingsError, match="onnxruntime-gpu"):
+        choose("cuda", 2)
+
+
+@pytest.fixture(scope="module")
+def image() -> Pixels:
+    return decode(photos.group(), LIMITS)
+
+
+@pytest.fixture(scope="module")
+def faces(image: Pixels) -> list[Detection]:
+    return Detector(open_detector(PACK, FOLDER), 0.5).detect(image)
+
+
+# The least of 6,691 photos is 0.99896 with bf16 (docs/accuracy.md).
+@pytest.mark.parametrize(("precision", "least"), [("f32", 0.99999), ("bf16", 0.998)])
+def test_vectors_of_the_runtimes_are_interchangeable(
+    precision: Literal["f32", "bf16"], least: float, image: Pixels, faces: list[Detection]
+) -> None:
+    """Collections may be filled by one and searched by the other. A CPU without bf16 imitates it."""
+    path = FOLDER / PACK.recogniser.name
+    here, there = (
+        Embedder(session, PACK.vector_size, ARCFACE)
+        for session in (OnnxSession(path), OpenVinoSession(path, 1, precision))
+    )
+    cosines = [
+        float(here.embed(image, face.points).vector @ there.embed(image, face.points).vector)
+        for face in faces
+    ]
+    assert min(cosines) > least
+    assert (min(cosines) < 0.99999) == (precision == "bf16")  # it really was computed in what it was named
+
+
+RUNTIMES = [Runtime("onnxruntime", 2), Runtime("openvino", 2)]
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES, ids=lambda runtime: runtime.name)
+def test_many_threads_may_share_a_model(runtime: Runtime, image: Pixels, faces: list[Detection]) -> None:
+    embedder = open_embedder(PACK, FOLDER, runtime)
     alone = [embedder.embed(image, face.points).vector for face in faces]
     with ThreadPoolExecutor(6) as pool:
         together = list(

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from app.engine.runtime import open_session
+from app.engine.onnx_session import open_session
 from app.measure import stand_ins
 
 
