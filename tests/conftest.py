@@ -1,5 +1,6 @@
 """What the tests share: a real service with real models and a real PostgreSQL, and real clients of it."""
 
+import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -12,6 +13,9 @@ from app.measure.service import RunningService, running
 
 if TYPE_CHECKING:
     from types_boto3_rekognition import RekognitionClient
+
+# What an installation has without the extra; where tests have a CPU with bf16, `auto` would take OpenVINO.
+os.environ.setdefault("RUNTIME", "onnxruntime")
 
 
 @pytest.fixture(scope="session")

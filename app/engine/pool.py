@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from app.engine.watchdog import Watchdog
 from app.errors import ThrottlingException
 from app.metrics import Metrics
 
@@ -28,6 +29,7 @@ class InferencePool:
         self._deadline_s = deadline_s
         self._metrics = metrics
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="inference")
+        self._watchdog = Watchdog()
         self._admitted = 0
         metrics.inference_threads.set(threads)
 
@@ -65,8 +67,9 @@ class InferencePool:
 
     def _timed(self, work: Callable[[], T], queued_at: float) -> T:
         self._metrics.stage_seconds.labels("queue").observe(time.monotonic() - queued_at)
-        with self._metrics.inference_busy.track_inprogress():
+        with self._metrics.inference_busy.track_inprogress(), self._watchdog.working():
             return work()
 
     def close(self) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)
+        self._watchdog.close()
