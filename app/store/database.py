@@ -88,6 +88,7 @@ class Database:
             pool_recycle=recycle_s,
             pool_timeout=_POOL_TIMEOUT_S,
             hide_parameters=True,  # they hold ids and vectors, and errors are logged
+            use_native_hstore=False,  # else the first connection looks for a type that nobody has
             # A database that went silent is noticed within seconds, not by the kernel's hours.
             connect_args={
                 "connect_timeout": _CONNECT_TIMEOUT_S,
