@@ -17,10 +17,6 @@ Floats = NDArray[np.float32]
 # its own and waits for them, for ever if they hang (docs/adr/0017).
 _IN_THE_CALLERS_THREAD = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False}
 
-# What their results are in bf16 was measured (docs/accuracy.md); others are computed in f32, where OpenVINO
-# gains little.
-_MEASURED_IN_BF16 = {"w600k_mbf.onnx", "2d106det.onnx"}
-
 
 def has_bf16() -> bool:
     """Whether this CPU computes in bf16 itself; elsewhere OpenVINO imitates it, slower than f32."""
@@ -33,7 +29,7 @@ class OpenVinoSession:
     Args:
         path: an ONNX file with one input, shape (1, 3, side, side).
         threads: how many callers there are at once.
-        precision: what is computed in; unless it is named, bf16 where this CPU has it and it was measured.
+        precision: what is computed in; unless it is named, bf16 where this CPU has it.
     """
 
     def __init__(self, path: Path, threads: int, precision: Literal["f32", "bf16"] | None = None) -> None:
@@ -41,7 +37,7 @@ class OpenVinoSession:
         model = core.read_model(path)
         self.side: int = model.inputs[0].partial_shape[2].get_length()
         model.reshape([1, 3, self.side, self.side])
-        precision = precision or ("bf16" if path.name in _MEASURED_IN_BF16 and has_bf16() else "f32")
+        precision = precision or ("bf16" if has_bf16() else "f32")
         chosen = {**_IN_THE_CALLERS_THREAD, "INFERENCE_PRECISION_HINT": precision}
         self._free: SimpleQueue[_Lane] = SimpleQueue()
         # One after the other: first runs at the same time are where others have seen OpenVINO hang.
