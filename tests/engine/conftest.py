@@ -27,7 +27,7 @@ def each_engine(
     models = tmp_path_factory.mktemp("models")
     opencv_pack.models(models)
     opened = LocalEngine(
-        Settings(_env_file=None, model_pack="opencv", models_dir=models)  # type: ignore[call-arg]
+        Settings(_env_file=None, model_pack="opencv", models_dir=models)  # type: ignore[call-arg]  # pydantic-settings' own
     )
     yield opened
     opened.close()

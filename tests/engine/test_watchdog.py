@@ -7,14 +7,16 @@ import time
 from app.engine.watchdog import EXIT_STATUS, Watchdog
 
 HANGING = """
-import threading
+import asyncio, threading
+from app.engine import pool
 from app.engine.watchdog import Watchdog
+from app.metrics import Metrics
 
 def hang_here():
     threading.Event().wait()
 
-with Watchdog(0.5).working():
-    hang_here()
+pool.Watchdog = lambda: Watchdog(0.5)
+asyncio.run(pool.InferencePool(1, 1, 10, Metrics()).run(hang_here))
 """
 
 
