@@ -15,6 +15,9 @@ T = TypeVar("T")
 Vector: TypeAlias = NDArray[np.float32]
 """A face embedding of unit length, shape (d,)."""
 
+Floats: TypeAlias = NDArray[np.float32]
+"""What networks take and give, of any shape."""
+
 Pixels: TypeAlias = NDArray[np.uint8]
 """An upright image, shape (height, width, 3), channels in OpenCV's order (BGR)."""
 

@@ -4,10 +4,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.domain import Pixels
+from app.domain import Floats, Pixels
 from app.engine.detector import Detection
 from app.engine.model import Model
-from app.engine.runtime import Floats
 
 Matrix = NDArray[np.float64]
 

@@ -13,9 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.domain import Pixels
+from app.domain import Floats, Pixels
 from app.engine.look import SAME_IOU, STRIDE, Network
-from app.engine.runtime import Floats
 from app.engine.shrink import shrunk
 
 # Long side of the coarse pass. It finds 98 % of LFW faces of 20 px and more; it finds all faces that

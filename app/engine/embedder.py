@@ -5,10 +5,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from app.domain import Pixels, Vector
+from app.domain import Floats, Pixels, Vector
 from app.engine.crops import aligned
 from app.engine.model import Model, Scaling
-from app.engine.runtime import Floats, Session
+from app.engine.runtime import Session
 
 
 class Embedding(NamedTuple):

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-Floats = NDArray[np.float32]
+from app.domain import Floats
 
 # Channels of a block where a CPU has AVX-512. One with 8 takes multiples of it, too.
 _BLOCK = 16

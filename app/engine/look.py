@@ -7,8 +7,7 @@ from typing import ClassVar, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from app.domain import Pixels
-from app.engine.runtime import Floats
+from app.domain import Floats, Pixels
 
 STRIDE = 32
 """Both sides of a picture must be a multiple of it, in pixels."""

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from app.domain import Pixels
-from app.engine.runtime import Floats, Session
+from app.domain import Floats, Pixels
+from app.engine.runtime import Session
 
 
 class Scaling(NamedTuple):

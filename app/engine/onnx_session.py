@@ -2,13 +2,10 @@
 
 from pathlib import Path
 
-import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
+from app.domain import Floats
 from app.engine import graphs
-
-Floats = NDArray[np.float32]
 
 _CUDA = "CUDAExecutionProvider"
 

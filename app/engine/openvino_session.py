@@ -7,11 +7,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Literal
 
-import numpy as np
 import openvino
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from app.domain import Floats
 
 # Only so does a call compute in the thread that makes it. With more streams OpenVINO hands it to threads of
 # its own and waits for them, for ever if they hang (docs/adr/0017).

@@ -5,13 +5,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from app.domain import Floats
 from app.engine.onnx_session import OnnxSession, has_cuda
 from app.settings import SettingsError
-
-Floats = NDArray[np.float32]
 
 # What their results are in bf16 was measured (docs/accuracy.md).
 _FOR_OPENVINO = {"w600k_mbf.onnx", "2d106det.onnx"}

@@ -9,10 +9,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from app.domain import Pixels
+from app.domain import Floats, Pixels
 from app.engine.look import POINTS, Found, Scores, best_first
 from app.engine.model import Model, Scaling
-from app.engine.runtime import ONNX_RUNTIME, Floats, Runtime
+from app.engine.runtime import ONNX_RUNTIME, Runtime
 
 _SCALING = Scaling(127.5, 128.0)
 _STRIDES = (8, 16, 32)

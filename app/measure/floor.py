@@ -10,9 +10,8 @@ from unittest.mock import patch
 import cv2
 import numpy as np
 
-from app.domain import Embed
+from app.domain import Embed, Floats
 from app.engine.model import Model
-from app.engine.runtime import Floats
 from app.measure.engine import LocalEngine
 
 Call = tuple[Model, tuple[int, ...]]
