@@ -172,6 +172,24 @@ def test_a_connection_that_ended_while_it_rested_is_replaced_before_it_is_used(u
     search(url, work)
 
 
+@pytest.mark.parametrize("pooled", [False, True])
+def test_planning_and_limits_are_preset_for_every_statement(url: str, pooled: bool) -> None:
+    names = ("plan_cache_mode", "jit", "max_parallel_workers_per_gather", "statement_timeout")
+    asked = text("SELECT " + ", ".join(f"current_setting('{name}')" for name in names))
+
+    async def work() -> None:
+        database = Database(url, pool_size=1, max_overflow=0, statement_timeout_s=7, pooled=pooled)
+        try:
+            for opened in (database.session, database.reading, database.snapshot):
+                async with opened() as connection:
+                    found = tuple((await connection.execute(asked)).one())
+                assert found == ("force_custom_plan", "off", "0", "7s")
+        finally:
+            await database.close()
+
+    asyncio.run(work())
+
+
 def test_nearest_is_exact_and_in_order(url: str) -> None:
     migrate.upgrade(url)
     stored = [face(seed) for seed in range(1, 301)]
