@@ -23,7 +23,9 @@ COARSE_SIDE = 640
 # A smaller photo is not enlarged beyond this: LFW (250 px) gives the same faces at 256 and 640.
 COARSE_MIN_SIDE = 256
 # Long side of the pass for frame-filling faces: 100 % of crops at 0.7 to 1.2 of the face's box, at 10 to
-# 14 % of the coarse pass's time. It always runs: a bystander found at 640 proves nothing about a selfie.
+# 14 % of the coarse pass's time. A bystander found at 640 proves nothing about a selfie, so it always runs
+# but beside the smallest coarse pass: that sees the same crops, at 0.5 to 0.6 of the box better, and needs it
+# only where its surest face, of one in five photos of LFW, is in doubt.
 TINY_SIDE = 128
 # Smaller faces of the tiny pass are left to the coarse pass, which sees them 5 times larger.
 TINY_MIN_FACE = 48
@@ -124,14 +126,13 @@ class Detector:
         longest = max(height, width)
         fine = shrunk(image, min(FINE_SIDE, longest))  # one read of a large photo serves every pass
         coarse = shrunk(fine, min(COARSE_SIDE, max(COARSE_MIN_SIDE, longest)))
-        tiny = shrunk(coarse, TINY_SIDE)
 
         candidates = self.run(coarse, (width, height), min(self.scores.trigger, self.min_score))
-        large = self.run(tiny, (width, height), self.min_score)
-        passes = [
-            candidates.take(candidates.scores >= self.min_score),
-            large.take(large.sides >= TINY_MIN_FACE),
-        ]
+        passes = [candidates.take(candidates.scores >= self.min_score)]
+        sure = candidates.scores.max(initial=0) >= self.scores.doubted
+        if max(coarse.shape) > COARSE_MIN_SIDE or not sure:
+            large = self.run(shrunk(coarse, TINY_SIDE), (width, height), self.min_score)
+            passes.append(large.take(large.sides >= TINY_MIN_FACE))
         if max(fine.shape) >= FINE_MIN_GAIN * max(coarse.shape):
             likely = candidates.take(candidates.scores >= self.scores.trigger)
             region = _region_of_small(likely, fine, (width, height))

@@ -4,7 +4,10 @@ Its convolutions keep channels in blocks of 8 or 16. PRelu is not among the oper
 the pictures are unpacked and packed again around each, and its own kernel is slow. docs/adr/0017 has figures.
 """
 
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import onnx
@@ -21,16 +24,24 @@ def for_cpu(file: Path | bytes) -> bytes:
     model = onnx.load(file) if isinstance(file, Path) else onnx.load_from_string(file)
     graph = model.graph
     weights = _Weights(graph)
-    nodes = []
+    uses = Counter(name for node in graph.node for name in node.input)
+    uses.update(value.name for value in graph.output)
+    nodes: dict[str, onnx.NodeProto] = {}
     for node in graph.node:
-        if node.op_type == "PRelu":
-            nodes += _without_prelu(node, weights)
-        else:
-            if node.op_type == "Conv":
-                _widen_groups(node, weights)
-            nodes.append(node)
+        steps = [node]
+        if node.op_type == "Conv":
+            steps = _without_pairs(node, weights)
+        elif node.op_type == "PRelu" and (slopes := _slopes(node, weights)) is not None:
+            source = nodes.get(node.input[0])
+            each = None if source is None or uses[node.input[0]] > 1 else _EachChannel.of(source, weights)
+            if each is None:
+                each = _EachChannel.nothing(node.input[0], len(slopes))
+            else:
+                del nodes[node.input[0]]
+            steps = _without_prelu(node.output[0], each, slopes, weights)
+        nodes.update((step.output[0], step) for step in steps)
     del graph.node[:]
-    graph.node.extend(nodes)
+    graph.node.extend(nodes.values())
     weights.tidy()
     serialized: bytes = model.SerializeToString()
     return serialized
@@ -68,45 +79,99 @@ class _Weights:
             listed.extend(left)
 
 
-def _without_prelu(node: onnx.NodeProto, weights: _Weights) -> list[onnx.NodeProto]:
-    """PRelu(x) as slope * x + sign(1 - slope) * relu(|1 - slope| * x), by convolutions of one pixel."""
+@dataclass(frozen=True, slots=True)
+class _EachChannel:
+    """A convolution of each channel for itself: a node like it, its kernel, shape (channels, 1, height,
+    width), and what it adds to each channel.
+    """
+
+    like: onnx.NodeProto
+    kernel: Floats
+    bias: Floats | None
+
+    @classmethod
+    def of(cls, node: onnx.NodeProto, weights: _Weights) -> Self | None:
+        """What a node is, or None if it is something else."""
+        if node.op_type != "Conv" or (kernel := weights.get(node.input[1])) is None:
+            return None
+        bias = weights.get(node.input[2]) if len(node.input) > 2 else None
+        if kernel.shape[1] > 1 or _groups(node) != len(kernel) or (bias is None and len(node.input) > 2):
+            return None
+        return cls(node, kernel, bias)
+
+    @classmethod
+    def nothing(cls, taken: str, channels: int) -> Self:
+        """One that changes nothing."""
+        node = helper.make_node("Conv", [taken], [taken], group=channels, kernel_shape=[1, 1])
+        return cls(node, np.ones((channels, 1, 1, 1), np.float32), None)
+
+    def times(self, factors: Floats) -> Self:
+        """With its results multiplied, a factor for each channel."""
+        bias = None if self.bias is None else self.bias * factors
+        return replace(self, kernel=self.kernel * factors.reshape(-1, 1, 1, 1), bias=bias)
+
+    def node(self, name: str, weights: _Weights, taken: str | None = None) -> onnx.NodeProto:
+        """A node of this name, and what it makes has the same; by default it takes what the other takes."""
+        given = [taken or self.like.input[0], weights.add(f"{name}.weights", self.kernel)]
+        if self.bias is not None:
+            given.append(weights.add(f"{name}.bias", self.bias))
+        made = helper.make_node("Conv", given, [name], name, group=len(self.kernel))
+        made.attribute.extend(attribute for attribute in self.like.attribute if attribute.name != "group")
+        return made
+
+
+def _slopes(node: onnx.NodeProto, weights: _Weights) -> Floats | None:
+    """A PRelu's slope for each channel; None if it is of another kind."""
     slopes = weights.get(node.input[1])
-    if slopes is None or slopes.shape[1:] != (1, 1) or len(slopes) == 1:
-        return [node]  # no slope for each channel
-    x, result = node.input[0], node.output[0]
-    channels = len(slopes)
-    steps: list[onnx.NodeProto] = []
+    return None if slopes is None or slopes.shape[1:] != (1, 1) or len(slopes) == 1 else slopes.reshape(-1)
 
-    def scaled(taken: str, name: str, factors: Floats) -> str:
-        kernel = weights.add(f"{result}.{name}.weights", factors.reshape(channels, 1, 1, 1))
-        steps.append(
-            helper.make_node(
-                "Conv", [taken, kernel], [f"{result}.{name}"], group=channels, kernel_shape=[1, 1]
-            )
-        )
-        return f"{result}.{name}"
 
+def _without_prelu(
+    result: str, each: _EachChannel, slopes: Floats, weights: _Weights
+) -> list[onnx.NodeProto]:
+    """PRelu(x) as slope * x + sign(1 - slope) * relu(|1 - slope| * x), where `each` makes x.
+
+    It is run twice, with other weights. Where it changes nothing, that is a convolution of one pixel; any
+    other costs little more, and x itself need not be made.
+    """
     bend = 1 - slopes
-    steps.append(helper.make_node("Relu", [scaled(x, "bent", np.abs(bend))], [f"{result}.relu"]))
-    positive = f"{result}.relu"
+    bent = each.times(np.abs(bend)).node(f"{result}.bent", weights)
+    steps = [bent, helper.make_node("Relu", [bent.name], [f"{result}.relu"])]
     if (bend < 0).any():
-        positive = scaled(positive, "signed", np.where(bend < 0, -1, 1))
-    steps.append(helper.make_node("Add", [scaled(x, "line", slopes), positive], [result]))
-    return steps
+        signs = _EachChannel.nothing(f"{result}.relu", len(bend)).times(np.where(bend < 0, -1, 1))
+        steps.append(signs.node(f"{result}.signed", weights))
+    line = each.times(slopes).node(f"{result}.line", weights)
+    return [*steps, line, helper.make_node("Add", [line.name, steps[-1].output[0]], [result])]
 
 
-def _widen_groups(node: onnx.NodeProto, weights: _Weights) -> None:
-    """Let a convolution of narrow groups run as one whose groups fill a block, with zeros between."""
+def _without_pairs(node: onnx.NodeProto, weights: _Weights) -> list[onnx.NodeProto]:
+    """A convolution of groups of two channels as two of each channel for itself: its own, and the other.
+
+    Groups narrower than a block have no fast kernel. What swaps the two fills blocks, with zeros between.
+    """
     kernel = weights.get(node.input[1])
-    group = next((attribute for attribute in node.attribute if attribute.name == "group"), None)
-    if kernel is None or group is None or kernel.ndim != 4:
-        return
-    channels, narrow = kernel.shape[:2]
-    if channels != group.i * narrow or channels % _BLOCK or not 1 < narrow < _BLOCK or _BLOCK % narrow:
-        return
-    wide = np.zeros((channels, _BLOCK, *kernel.shape[2:]), np.float32)
-    for channel in range(channels):
-        first = channel // narrow * narrow % _BLOCK
-        wide[channel, first : first + narrow] = kernel[channel]
-    node.input[1] = weights.add(f"{node.output[0]}.wide.weights", wide)
-    group.i = channels // _BLOCK
+    bias = weights.get(node.input[2]) if len(node.input) > 2 else None
+    if kernel is None or kernel.shape[1] != 2 or len(kernel) % _BLOCK or 2 * _groups(node) != len(kernel):
+        return [node]
+    if len(node.input) > 2 and bias is None:
+        return [node]
+    result, channel = node.output[0], np.arange(len(kernel))
+    swap = np.zeros((len(kernel), _BLOCK, 1, 1), np.float32)
+    swap[channel, (channel ^ 1) % _BLOCK] = 1
+    swapped = helper.make_node(
+        "Conv",
+        [node.input[0], weights.add(f"{result}.swap.weights", swap)],
+        [f"{result}.swapped"],
+        group=len(kernel) // _BLOCK,
+        kernel_shape=[1, 1],
+    )
+    own = _EachChannel(node, kernel[channel, channel % 2, None], bias).node(f"{result}.own", weights)
+    other = _EachChannel(node, kernel[channel, 1 - channel % 2, None], None)
+    others = other.node(f"{result}.other", weights, swapped.output[0])
+    return [swapped, own, others, helper.make_node("Add", [own.name, others.name], [result])]
+
+
+def _groups(node: onnx.NodeProto) -> int:
+    """Into how many groups a convolution parts its channels."""
+    number: int = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+    return number

@@ -56,16 +56,58 @@ def test_a_prelu_of_another_kind_stays(tmp_path: Path, shape: tuple[int, ...]) -
     np.testing.assert_allclose(outputs(graphs.for_cpu(path), blob)[0], outputs(path, blob)[0], atol=1e-5)
 
 
-@pytest.mark.parametrize(("channels", "narrow"), [(32, 2), (32, 8), (48, 4), (32, 1), (24, 2), (48, 3)])
-def test_groups_are_widened_or_left(tmp_path: Path, channels: int, narrow: int) -> None:
-    kernel = RNG.normal(size=(channels, narrow, 3, 3)).astype(np.float32)
-    node = helper.make_node(
-        "Conv", ["x", "w"], ["y"], group=channels // narrow, kernel_shape=[3, 3], pads=[1, 1, 1, 1]
-    )
-    path = network(tmp_path / "n.onnx", [node], {"w": kernel}, channels)
+@pytest.mark.parametrize("slopes", [[0.25, 0.0, -0.5], [0.3, 1.7, -2.0]])
+@pytest.mark.parametrize("biased", [True, False])
+def test_a_prelu_takes_the_convolution_of_each_channel_before_it_with_it(
+    tmp_path: Path, slopes: list[float], *, biased: bool
+) -> None:
+    constants = {
+        "s": np.array(slopes, np.float32).reshape(3, 1, 1),
+        "w": RNG.normal(size=(3, 1, 3, 3)).astype(np.float32),
+    }
+    if biased:
+        constants["b"] = RNG.normal(size=3).astype(np.float32)
+    taken = ["x", "w", "b"] if biased else ["x", "w"]
+    nodes = [
+        helper.make_node("Conv", taken, ["c"], group=3, kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4),
+        helper.make_node("PRelu", ["c", "s"], ["y"]),
+    ]
+    path = network(tmp_path / "n.onnx", nodes, constants, 3)
     rewritten = graphs.for_cpu(path)
-    widened = numpy_helper.to_array(onnx.load_from_string(rewritten).graph.initializer[0]).shape[1] == 16
-    assert widened == (channels % 16 == 0 and 16 % narrow == 0 and narrow > 1)
+    assert [kind for kind in kinds(rewritten) if kind != "Conv"] == ["Relu", "Add"]
+    assert kinds(rewritten).count("Conv") == (3 if max(slopes) > 1 else 2)
+    blob = RNG.normal(size=(1, 3, 9, 7)).astype(np.float32)
+    np.testing.assert_allclose(outputs(rewritten, blob)[0], outputs(path, blob)[0], atol=1e-4)
+
+
+def test_what_others_need_before_a_prelu_stays(tmp_path: Path) -> None:
+    constants = {
+        "s": np.full((3, 1, 1), 0.25, np.float32),
+        "w": RNG.normal(size=(3, 1, 1, 1)).astype(np.float32),
+    }
+    constants["s"][0] = 0.5
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], group=3, kernel_shape=[1, 1]),
+        helper.make_node("PRelu", ["c", "s"], ["p"]),
+        helper.make_node("Add", ["c", "p"], ["y"]),
+    ]
+    path = network(tmp_path / "n.onnx", nodes, constants, 3)
+    blob = RNG.normal(size=(1, 3, 9, 7)).astype(np.float32)
+    np.testing.assert_allclose(outputs(graphs.for_cpu(path), blob)[0], outputs(path, blob)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(("channels", "narrow"), [(32, 2), (32, 8), (48, 4), (32, 1), (24, 2), (48, 2)])
+@pytest.mark.parametrize("biased", [True, False])
+def test_groups_of_two_are_parted(tmp_path: Path, channels: int, narrow: int, *, biased: bool) -> None:
+    constants = {"w": RNG.normal(size=(channels, narrow, 3, 3)).astype(np.float32)}
+    if biased:
+        constants["b"] = RNG.normal(size=channels).astype(np.float32)
+    node = helper.make_node(
+        "Conv", ["x", *constants], ["y"], group=channels // narrow, kernel_shape=[3, 3], pads=[1, 1, 1, 1]
+    )
+    path = network(tmp_path / "n.onnx", [node], constants, channels)
+    rewritten = graphs.for_cpu(path)
+    assert ("Add" in kinds(rewritten)) == (narrow == 2 and channels % 16 == 0)
     blob = RNG.normal(size=(1, channels, 9, 7)).astype(np.float32)
     np.testing.assert_allclose(outputs(rewritten, blob)[0], outputs(path, blob)[0], atol=1e-4)
 
