@@ -262,6 +262,7 @@ class Look:
 
     `mirror`: embed each face with its mirror image, which costs as much again and finds a little more.
     `alone`: nothing but the largest face is wanted, and finding it may cost less than finding all.
+    `keep`: with Embed.ALL, so many faces are embedded at most: those of the best quality, then the largest.
     """
 
     embed: Embed
@@ -270,6 +271,7 @@ class Look:
     detail: Detail = Detail.BOX
     mirror: bool = False
     alone: bool = False
+    keep: int | None = None
 
 
 class ImageFormat(StrEnum):

@@ -1,5 +1,6 @@
 """A picture in, faces out: decode, detect, measure, embed. Runs in a thread of the inference pool."""
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from app.engine.landmarks import Landmarker
 from app.engine.networks import open_detector, open_embedder
 from app.engine.packs import GENDER_AGE, POINTS_106, Pack
 from app.engine.pose import pose_of_106, pose_of_five, with_profiles
-from app.engine.quality import reasons_against
+from app.engine.quality import flaws, reasons_against
 from app.engine.runtime import ONNX_RUNTIME, Runtime
 from app.engine.second_tries import SecondTries
 from app.engine.views import View, Views
@@ -61,19 +62,23 @@ class Pipeline:
         if look.embed is not Embed.LARGEST:
             self._refine(views, detections)
         enlarged = picture.size[0] / image.shape[1]
-        found = []
-        wanted = look.embed is not Embed.NONE
+        shown, found = [], []
+        wanted = look.embed is Embed.LARGEST
         for detection in detections:
-            if wanted and look.embed is Embed.LARGEST:
+            if wanted:
                 self._refine(views, [detection])
             view = views.of(detection)
             face = self._judged(view, look, enlarged * detection.shorter_side)
             if wanted and not face.reasons:
                 face = self._embedded(view, face, look)
-                wanted = look.embed is Embed.ALL or face.embedding is None
+                wanted = face.embedding is None
+            shown.append(view)
+            found.append(face)
+        if look.embed is Embed.ALL:
+            self._embed_best(shown, found, look)
+        for face in found:
             for reason in face.reasons:
                 self._metrics.faces_refused.labels(reason).inc()
-            found.append(face)
         return tuple(found)
 
     def _refine(self, views: Views, wanted: Sequence[Detection]) -> None:
@@ -108,6 +113,25 @@ class Pipeline:
             gender, age = self._gender_age.look(image, detection)
             details = replace(details, gender=gender, age=age)
         return details
+
+    def _embed_best(self, shown: Sequence[View], found: list[Face], look: Look) -> None:
+        """Embed the faces that pass, or of more than `look.keep` those with fewest flaws, then the largest.
+
+        An embedding may show more flaws, never fewer: who is best with one is better than all who follow.
+        """
+        coming = [(flaws(face), index) for index, face in enumerate(found) if not face.reasons]
+        heapq.heapify(coming)
+        kept: set[int] = set()
+        while coming and (look.keep is None or len(kept) < look.keep):
+            _, index = heapq.heappop(coming)
+            if found[index].embedding is not None:
+                kept.add(index)
+                continue
+            found[index] = self._embedded(shown[index], found[index], look)
+            if not found[index].reasons:
+                heapq.heappush(coming, (flaws(found[index]), index))
+        for _, index in coming:
+            found[index] = replace(found[index], embedding=None)
 
     def _embedded(self, view: View, face: Face, look: Look) -> Face:
         """A face with its embedding, unless that shows that the face is too poor."""

@@ -20,7 +20,6 @@ from app.domain import (
     StoredFace,
     Vector,
 )
-from app.engine.quality import flaws
 from app.engine.similarity import SimilarityCurve
 from app.errors import NoFaceFound
 from app.metrics import Metrics
@@ -125,8 +124,14 @@ class Recognition:
         then the smallest. `most_faces` is the limit of the door.
         """
         await self._collections.confirm_searchable(caller, collection_id)
-        found = await self._analyser.analyse(image, Look(Embed.ALL, most_faces, quality, detail))
-        chosen, left_out = _choose(found.faces, max_faces)
+        look = Look(Embed.ALL, most_faces, quality, detail, keep=max_faces)
+        found = await self._analyser.analyse(image, look)
+        chosen = [face for face in found.faces if face.embedding is not None]
+        left_out = tuple(
+            UnindexedFace(face, face.reasons or ("EXCEEDS_MAX_FACES",))
+            for face in found.faces
+            if face.embedding is None
+        )
         async with self._database.session() as session:
             await self._collections.require_searchable(session, caller, collection_id, keep=True)
             known: list[StoredFace] = []
@@ -292,18 +297,6 @@ def embedding_of(face: Face) -> Vector:
 def cosine_of(one: Vector, other: Vector) -> float:
     """Cosine of two unit vectors, -1..1."""
     return float(np.clip(np.dot(one, other), -1.0, 1.0))
-
-
-def _choose(faces: tuple[Face, ...], max_faces: int | None) -> tuple[list[Face], tuple[UnindexedFace, ...]]:
-    passing = [face for face in faces if not face.reasons]
-    left_out = [UnindexedFace(face, face.reasons) for face in faces if face.reasons]
-    if max_faces is not None and len(passing) > max_faces:
-        # Stable sorts: equal quality keeps the order of size, largest first.
-        ranked = sorted(passing, key=flaws)
-        left_out += [UnindexedFace(face, ("EXCEEDS_MAX_FACES",)) for face in ranked[max_faces:]]
-        kept = {id(face) for face in ranked[:max_faces]}
-        passing = [face for face in passing if id(face) in kept]
-    return passing, tuple(left_out)
 
 
 def _match_known(

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import ColumnElement, Row, Select, and_, delete, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain import Box, Page, PublicId, StoredFace, Vector
@@ -28,6 +28,13 @@ _SHOWN = (
     faces.c.box_height,
     faces.c.confidence,
     faces.c.photo,
+)
+# IndexFaces asks it each time: built once, it costs half.
+_OF_IMAGE: Select[Any] = select(*_SHOWN).where(
+    faces.c.account_id == bindparam("account"),
+    faces.c.collection_id == bindparam("collection"),
+    faces.c.image_id == bindparam("image"),
+    faces.c.external_image_id == bindparam("external_image"),
 )
 
 
@@ -52,12 +59,13 @@ async def of_image(
     session: AsyncConnection, account_id: str, collection_id: str, image_id: UUID, external_image_id: str
 ) -> list[StoredFace]:
     """The faces that an image left under an ExternalImageId."""
-    rows = await session.execute(
-        _in(account_id, collection_id).where(
-            faces.c.image_id == image_id, faces.c.external_image_id == external_image_id
-        )
-    )
-    return [_stored(row) for row in rows]
+    values = {
+        "account": account_id,
+        "collection": collection_id,
+        "image": image_id,
+        "external_image": external_image_id,
+    }
+    return [_stored(row) for row in await session.execute(_OF_IMAGE, values)]
 
 
 async def add(session: AsyncConnection, account_id: str, collection_id: str, new: Sequence[NewFace]) -> None:

@@ -3,7 +3,6 @@
 Account and collection lead every key.
 """
 
-from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import (
     CHAR,
     REAL,
@@ -27,6 +26,8 @@ from sqlalchemy import (
     func,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from app.store.vectors import Halfvec
 
 metadata = MetaData()
 
@@ -55,7 +56,7 @@ users = Table(
     Column("metadata", JSONB, nullable=False, server_default="{}"),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     # The mean of the user's faces, of unit length; none without a face.
-    Column("embedding", HALFVEC()),
+    Column("embedding", Halfvec()),
     # New photos of the album are matched with guests.
     Column("guest", Boolean, nullable=False, server_default="false"),
     ForeignKeyConstraint(
@@ -115,7 +116,7 @@ faces = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("photo", Text),
     # No fixed size: packs differ, and a collection holds vectors of one model only.
-    Column("embedding", HALFVEC(), nullable=False),
+    Column("embedding", Halfvec(), nullable=False),
     # The photo of the album that shows this face; none for selfies and for faces that a call indexed.
     Column("photo_id", Uuid),
     ForeignKeyConstraint(
@@ -172,7 +173,7 @@ index_items = Table(
     Column("box_width", REAL),
     Column("box_height", REAL),
     Column("confidence", REAL),
-    Column("embedding", HALFVEC()),
+    Column("embedding", Halfvec()),
 )
 
 # A collection with photos.

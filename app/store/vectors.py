@@ -22,8 +22,8 @@ class _Bytes(psycopg.adapt.Dumper):
 psycopg.adapters.register_dumper(HalfVector, _Bytes)
 
 
-class _Probe(HALFVEC):
-    """A vector as a parameter; pgvector's own type writes it as text, which takes longer than its search."""
+class Halfvec(HALFVEC):
+    """Vectors in half precision; pgvector's own type sends them as text, which takes longer than a search."""
 
     cache_ok = True
 
@@ -33,12 +33,12 @@ class _Probe(HALFVEC):
 
 def distance_to(embedding: ColumnElement[list[float]], probe: str, size: int) -> ColumnElement[float]:
     """The negative cosine of a column of unit vectors and a probe, a parameter of this name and size."""
-    return embedding.op("<#>", return_type=Double())(bindparam(probe, type_=_Probe(size)))
+    return embedding.op("<#>", return_type=Double())(bindparam(probe, type_=Halfvec(size)))
 
 
 def sized(embedding: Column[list[float]], size: int) -> ColumnElement[list[float]]:
     """A column of vectors as an index holds it: of one size, which the column itself does not have."""
-    return cast(embedding, HALFVEC(size))
+    return cast(embedding, Halfvec(size))
 
 
 def has_size(embedding: Column[list[float]], size: int) -> ColumnElement[bool]:

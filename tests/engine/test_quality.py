@@ -1,10 +1,12 @@
 """Each reason of the QualityFilter from a picture that deserves it."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
-from app.domain import Details, Embed, Face, Look, Pixels, Pose, QualityLevel, Sign, WholePicture
+from app.domain import Detail, Details, Embed, Face, Look, Pixels, Pose, QualityLevel, Sign, WholePicture
 from app.engine.quality import flaws, reasons_against
 from app.images.decode import decode
 from app.measure.engine import LIMITS, LocalEngine
@@ -90,3 +92,41 @@ def test_stricter_levels_fail_whatever_looser_ones_fail(engine: LocalEngine) -> 
         face = look_at(engine, blurred(portrait(), sigma), QualityLevel.NONE)
         failed = [bool(reasons_against(face, level)) for level in LEVELS]
         assert failed == sorted(failed)
+
+
+def with_poor_faces() -> Pixels:
+    """Six people; the left half is blurred, noise lies over the right end, which only an embedding shows."""
+    image = decode(photos.group(), LIMITS)
+    width = image.shape[1]
+    left, right = width // 2, 4 * width // 5
+    image[:, :left] = blurred(image, 6)[:, :left]
+    image[:, right:] = noisy(image, 35)[:, right:]
+    return image
+
+
+@pytest.mark.parametrize("keep", range(8))
+def test_of_more_faces_than_are_kept_the_best_are_embedded(engine: LocalEngine, keep: int) -> None:
+    picture = WholePicture(with_poor_faces())
+    look = Look(Embed.ALL, 10, QualityLevel.NONE, Detail.POINTS)
+    everyone = engine.pipeline.analyse(picture, look)
+    assert len({flaws(face) for face in everyone}) > 1
+    assert any(flaws(replace(face, strength=None)) < flaws(face) for face in everyone)
+    best = sorted(range(len(everyone)), key=lambda index: (flaws(everyone[index]), index))[:keep]
+    found = engine.pipeline.analyse(picture, replace(look, keep=keep))
+    assert [index for index, face in enumerate(found) if face.embedding is not None] == sorted(best)
+
+
+def test_what_is_not_kept_is_not_embedded(engine: LocalEngine) -> None:
+    before = embedded(engine)
+    look = Look(Embed.ALL, 10, QualityLevel.AUTO, keep=1)
+    assert len(engine.pipeline.analyse(WholePicture(decode(photos.group(), LIMITS)), look)) == 6
+    assert embedded(engine) == before + 1
+
+
+def embedded(engine: LocalEngine) -> float:
+    return next(
+        sample.value
+        for metric in engine.metrics.stage_seconds.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_count") and sample.labels["stage"] == "embed"
+    )
