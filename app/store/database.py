@@ -87,6 +87,7 @@ class Database:
             max_overflow=max_overflow,
             pool_recycle=recycle_s,
             pool_timeout=_POOL_TIMEOUT_S,
+            pool_use_lifo=True,  # few server processes stay warm, where all in turn would be cold
             hide_parameters=True,  # they hold ids and vectors, and errors are logged
             use_native_hstore=False,  # else the first connection looks for a type that nobody has
             # A database that went silent is noticed within seconds, not by the kernel's hours.

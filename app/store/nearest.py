@@ -19,9 +19,10 @@ from app.store.vectors import distance_to, has_size, most_distance, sized
 LEAST_CANDIDATES, MOST_CANDIDATES = 400, 1000
 """How many an index looks at: twice as many as are wanted, within these. The most is pgvector's."""
 
-_HAS_INDEX = text(
-    "SELECT coalesce(bool_or(indisvalid), false) FROM pg_index WHERE indexrelid = to_regclass(:index)"
-)
+_IS_THERE = "SELECT coalesce(bool_or(indisvalid), false) FROM pg_index WHERE indexrelid = to_regclass(:index)"
+_HAS_INDEX = text(_IS_THERE)
+# PostgreSQL asks it once a statement, before the first row.
+_UNLESS_INDEXED = text(f"NOT ({_IS_THERE})")
 # For one transaction: every way but the index has to sort.
 _PREPARE = text("""
     SELECT set_config('hnsw.ef_search', :candidates, true),
@@ -62,9 +63,12 @@ async def nearest(
     }
     statement = (table, key, shown, len(probe), leave_out is not None)
     if by_index:
+        index = {"index": name_of(table.name, place, len(probe))}
         async with database.reading() as reader:
-            if not await reader.scalar(_HAS_INDEX, {"index": name_of(table.name, place, len(probe))}):
-                return await _rows_of(reader, _exact(*statement), wanted)
+            # One trip for most: whoever finds something has no index.
+            rows = await _rows_of(reader, _exact_unless_indexed(*statement), {**wanted, **index})
+            if rows or not await reader.scalar(_HAS_INDEX, index):
+                return rows
         found = await _by_index(database, _indexed(*statement), wanted, limit)
         if found is not None:
             return found
@@ -97,6 +101,14 @@ def _exact(
     """Compares every vector. Built once, a statement costs half."""
     distance = distance_to(table.c.embedding, "probe", size)
     return _best(_rows(table, shown).add_columns(distance.label("distance")), distance, key, leaves_out)
+
+
+@lru_cache
+def _exact_unless_indexed(
+    table: Table, key: Column[Any], shown: tuple[Column[Any], ...], size: int, leaves_out: bool
+) -> Select[Any]:
+    """The same, and nothing where there is an index."""
+    return _exact(table, key, shown, size, leaves_out).where(_UNLESS_INDEXED)
 
 
 @lru_cache
