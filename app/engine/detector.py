@@ -120,8 +120,13 @@ class Detector:
         self._network = network
         self.min_score = network.scores.least if min_score is None else min_score
 
-    def detect(self, image: Pixels) -> list[Detection]:
-        """The faces of an upright image, shape (height, width, 3), BGR; best score first."""
+    def detect(self, image: Pixels, *, tiny: Pass | None = None, alone: bool = False) -> list[Detection]:
+        """The faces of an upright image, shape (height, width, 3), BGR; best score first.
+
+        Args:
+            tiny: what the tiny pass finds, where that is known already.
+            alone: only the largest face matters, so smaller ones may be left out.
+        """
         height, width = image.shape[:2]
         longest = max(height, width)
         fine = shrunk(image, min(FINE_SIDE, longest))  # one read of a large photo serves every pass
@@ -131,9 +136,12 @@ class Detector:
         passes = [candidates.take(candidates.scores >= self.min_score)]
         sure = candidates.scores.max(initial=0) >= self.scores.doubted
         if max(coarse.shape) > COARSE_MIN_SIDE or not sure:
-            large = self.run(shrunk(coarse, TINY_SIDE), (width, height), self.min_score)
-            passes.append(large.take(large.sides >= TINY_MIN_FACE))
-        if max(fine.shape) >= FINE_MIN_GAIN * max(coarse.shape):
+            if tiny is None:
+                tiny = self.run(shrunk(coarse, TINY_SIDE), (width, height), self.min_score)
+            passes.append(tiny.take((tiny.sides >= TINY_MIN_FACE) & (tiny.scores >= self.min_score)))
+        # A finer pass shows no better what is as large as this.
+        enough = alone and passes[0].sides.max(initial=0) >= FULL_QUALITY_FACE
+        if max(fine.shape) >= FINE_MIN_GAIN * max(coarse.shape) and not enough:
             likely = candidates.take(candidates.scores >= self.scores.trigger)
             region = _region_of_small(likely, fine, (width, height))
             if region is not None:

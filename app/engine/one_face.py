@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from app.domain import Box, Pixels
-from app.engine.detector import TINY_SIDE, Detection, Detector, Region
+from app.engine.detector import TINY_SIDE, Detection, Detector, Pass, Region
 from app.engine.look import SAME_IOU
 from app.engine.shrink import shrunk
 
@@ -24,17 +24,26 @@ PLAIN_FACE, PLAINLY_LARGER = 24, 1.5
 CLOSE_FACE, SURROUNDINGS = 128, 1.8
 
 
-def plain_largest(detector: Detector, image: Pixels) -> Detection | None:
-    """The largest face of an upright image, shape (height, width, 3), BGR, in its pixels.
+def tiny_pass(detector: Detector, image: Pixels) -> Pass | None:
+    """What the tiny pass sees of an upright image, shape (height, width, 3), BGR, in its pixels.
 
-    None where another face may be as large, where it is small or not sure, and for networks whose points
-    move with a face's scale.
+    None where one look at all of it costs as little as two at less, and for networks whose points move with a
+    face's scale.
+    """
+    height, width = image.shape[:2]
+    if not detector.scores.steady or max(width, height) < LEAST_SIDE:
+        return None
+    least = min(detector.scores.trigger, detector.min_score)
+    return detector.run(shrunk(image, TINY_SIDE), (width, height), least)
+
+
+def plain_largest(detector: Detector, image: Pixels, seen: Pass) -> Detection | None:
+    """The largest face of an image of which the tiny pass saw this, in its pixels.
+
+    None where another face may be as large, and where it is small or not sure.
     """
     height, width = image.shape[:2]
     size, longest = (width, height), max(width, height)
-    if not detector.scores.steady or longest < LEAST_SIDE:
-        return None
-    seen = detector.run(shrunk(image, TINY_SIDE), size, min(detector.scores.trigger, detector.min_score))
     if not len(seen.scores):
         return None
     areas = (seen.boxes[:, 2:] - seen.boxes[:, :2]).prod(axis=1)

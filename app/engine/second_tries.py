@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from app.domain import Pixels
 from app.engine.detector import FINE_SIDE, Detection, Detector
-from app.engine.one_face import plain_largest
+from app.engine.one_face import plain_largest, tiny_pass
 from app.engine.shrink import shrunk
 
 # Long side of the copy that is judged and brightened; the others are made from it.
@@ -77,9 +77,10 @@ class SecondTries:
 
         With `alone` only the largest matters, and others are left out where it is plain which that is.
         """
-        if alone and (largest := plain_largest(self.first, image)) is not None:
+        tiny = tiny_pass(self.first, image) if alone else None
+        if tiny is not None and (largest := plain_largest(self.first, image, tiny)) is not None:
             return Found([largest], image)
-        detections = self.first.detect(image)
+        detections = self.first.detect(image, tiny=tiny, alone=alone)
         if detections and (detections[0].score >= self._scores.doubted or len(detections) > DOUBTED_FACES):
             return Found(detections, image)
         height, width = image.shape[:2]

@@ -65,6 +65,19 @@ def test_of_several_who_are_as_large_it_is_the_same_as_ever(engine: LocalEngine)
     confirm_same(largest(engine, group), largest(engine, group, alone=False), 0.9999)
 
 
+def test_one_of_several_needs_no_finer_look_at_the_others(engine: LocalEngine, seen: list[int]) -> None:
+    group = decode(photos.group(), LIMITS)
+    scene = np.full((1400, 2100, 3), 127, np.uint8)
+    scene[:1000, :1500] = cv2.resize(group, (1500, 1000))
+    scene[1050:1250, :300] = cv2.resize(group, (300, 200))  # small faces, which call for a finer pass
+    ever = largest(engine, scene, alone=False)
+    passes = len(seen)
+    seen.clear()
+    confirm_same(largest(engine, scene), ever, 0.9999)
+    assert passes == 3
+    assert len(seen) == 2, "the tiny pass and the coarse one, each once"
+
+
 @pytest.mark.parametrize("turn", [cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE])
 def test_a_turned_selfie_is_turned_back_as_ever(engine: LocalEngine, turn: int) -> None:
     turned = np.asarray(cv2.rotate(portrait(0.6, 900), turn), np.uint8)

@@ -1,5 +1,7 @@
 """Second tries: turned, dark and cut faces are found, and a picture with a sure face costs nothing more."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -37,9 +39,9 @@ def counted(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> list[tuple[
     first = engine.pipeline.detector.first
     detect = first.detect
 
-    def counting(image: Pixels) -> object:
+    def counting(image: Pixels, **told: Any) -> object:
         seen.append(image.shape)
-        return detect(image)
+        return detect(image, **told)
 
     monkeypatch.setattr(first, "detect", counting)
     return seen
@@ -99,7 +101,7 @@ def test_a_face_within_the_grey_border_lies_outside_the_image(monkeypatch: pytes
     answers = [[], [], [Detection(corners, 0.7, points)]]
     detector = Detector.__new__(Detector)
     detector.scores = Scrfd.scores
-    monkeypatch.setattr(detector, "detect", lambda _: answers.pop(0))
+    monkeypatch.setattr(detector, "detect", lambda _, **__: answers.pop(0))
     found = SecondTries(detector).detect(np.full((960, 1280, 3), 200, np.uint8))
     assert found.by is Kind.PADDED
     (face,) = found.detections
@@ -116,7 +118,7 @@ def test_a_doubted_face_that_the_turned_picture_does_not_show_stays(monkeypatch:
     answers = [[lying, upright], [surer]]
     detector = Detector.__new__(Detector)
     detector.scores = Scrfd.scores
-    monkeypatch.setattr(detector, "detect", lambda _: answers.pop(0))
+    monkeypatch.setattr(detector, "detect", lambda _, **__: answers.pop(0))
     found = SecondTries(detector).detect(np.full((160, 160, 3), 200, np.uint8))
     assert found.by is Kind.TURNED
     assert [face.score for face in found.detections] == [0.9, 0.7]
