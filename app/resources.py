@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from app.domain import Caller
-from app.engine import packs
+from app.engine import heap, packs
 from app.engine.cores import usable_cores
 from app.engine.packs import Pack
 from app.engine.pipeline import Pipeline
@@ -126,7 +126,9 @@ def open_engine(settings: Settings, metrics: Metrics) -> tuple[Pipeline, Inferen
     pack, folder = packs.require(settings.model_pack, settings.models_path)
     threads = settings.inference_threads or usable_cores()
     runtime = choose(settings.runtime, threads)
+    heap.share_one()
     pipeline = Pipeline(pack, folder, settings.min_face_confidence, metrics, runtime)
+    heap.give_back()
     pool = InferencePool(
         threads,
         settings.inference_queue_size,
