@@ -39,7 +39,7 @@ def for_cpu(file: Path | bytes) -> bytes:
             else:
                 del nodes[node.input[0]]
             steps = _without_prelu(node.output[0], each, slopes, weights)
-        nodes.update((step.output[0], step) for step in steps)
+        nodes.update((next(filter(None, step.output)), step) for step in steps)
     del graph.node[:]
     graph.node.extend(nodes.values())
     weights.tidy()
@@ -92,12 +92,10 @@ class _EachChannel:
     @classmethod
     def of(cls, node: onnx.NodeProto, weights: _Weights) -> Self | None:
         """What a node is, or None if it is something else."""
-        if node.op_type != "Conv" or (kernel := weights.get(node.input[1])) is None:
+        constants = _constants(node, weights)
+        if constants is None or constants[0].shape[1] > 1 or _groups(node) != len(constants[0]):
             return None
-        bias = weights.get(node.input[2]) if len(node.input) > 2 else None
-        if kernel.shape[1] > 1 or _groups(node) != len(kernel) or (bias is None and len(node.input) > 2):
-            return None
-        return cls(node, kernel, bias)
+        return cls(node, *constants)
 
     @classmethod
     def nothing(cls, taken: str, channels: int) -> Self:
@@ -149,11 +147,11 @@ def _without_pairs(node: onnx.NodeProto, weights: _Weights) -> list[onnx.NodePro
 
     Groups narrower than a block have no fast kernel. What swaps the two fills blocks, with zeros between.
     """
-    kernel = weights.get(node.input[1])
-    bias = weights.get(node.input[2]) if len(node.input) > 2 else None
-    if kernel is None or kernel.shape[1] != 2 or len(kernel) % _BLOCK or 2 * _groups(node) != len(kernel):
+    constants = _constants(node, weights)
+    if constants is None:
         return [node]
-    if len(node.input) > 2 and bias is None:
+    kernel, bias = constants
+    if kernel.shape[1] != 2 or len(kernel) % _BLOCK or 2 * _groups(node) != len(kernel):
         return [node]
     result, channel = node.output[0], np.arange(len(kernel))
     swap = np.zeros((len(kernel), _BLOCK, 1, 1), np.float32)
@@ -169,6 +167,16 @@ def _without_pairs(node: onnx.NodeProto, weights: _Weights) -> list[onnx.NodePro
     other = _EachChannel(node, kernel[channel, 1 - channel % 2, None], None)
     others = other.node(f"{result}.other", weights, swapped.output[0])
     return [swapped, own, others, helper.make_node("Add", [own.name, others.name], [result])]
+
+
+def _constants(node: onnx.NodeProto, weights: _Weights) -> tuple[Floats, Floats | None] | None:
+    """Kernel and bias, if any, of a convolution of pictures; None for anything else, or if not constant."""
+    if node.op_type != "Conv":
+        return None
+    kernel, *rest = (weights.get(name) for name in node.input[1:])
+    if kernel is None or kernel.ndim != 4 or any(bias is None for bias in rest):
+        return None
+    return kernel, rest[0] if rest else None
 
 
 def _groups(node: onnx.NodeProto) -> int:

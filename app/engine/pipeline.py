@@ -121,11 +121,11 @@ class Pipeline:
         """
         coming = [(flaws(face), index) for index, face in enumerate(found) if not face.reasons]
         heapq.heapify(coming)
-        kept: set[int] = set()
-        while coming and (look.keep is None or len(kept) < look.keep):
+        kept = 0
+        while coming and kept != look.keep:
             _, index = heapq.heappop(coming)
             if found[index].embedding is not None:
-                kept.add(index)
+                kept += 1
                 continue
             found[index] = self._embedded(shown[index], found[index], look)
             if not found[index].reasons:
