@@ -27,8 +27,13 @@ class Halfvec(HALFVEC):
 
     cache_ok = True
 
-    def bind_processor(self, dialect: Dialect) -> Callable[[Any], HalfVector]:
-        return HalfVector
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], HalfVector | None]:
+        return _halves
+
+
+def _halves(vector: Any) -> HalfVector | None:
+    """What a column takes: an array, what it gave, or nothing."""
+    return vector if vector is None or isinstance(vector, HalfVector) else HalfVector(vector)
 
 
 def distance_to(embedding: ColumnElement[list[float]], probe: str, size: int) -> ColumnElement[float]:
