@@ -113,3 +113,14 @@ def test_small_photos_and_networks_whose_points_move_are_looked_at_as_ever(
     seen.clear()
     largest(each_engine, image)
     assert seen == ever
+
+
+def test_a_small_photo_of_a_sure_face_takes_one_look_and_a_doubted_one_the_tiny_pass_too(
+    engine: LocalEngine, seen: list[int]
+) -> None:
+    sure = portrait(0.6, 250)
+    largest(engine, sure)
+    assert len(seen) == 1
+    seen.clear()
+    assert largest(engine, np.asarray(cv2.GaussianBlur(sure, (0, 0), 9), np.uint8)).confidence < 99.9
+    assert seen[1] < 0.3 * seen[0]

@@ -124,9 +124,4 @@ def test_what_is_not_kept_is_not_embedded(engine: LocalEngine) -> None:
 
 
 def embedded(engine: LocalEngine) -> float:
-    return next(
-        sample.value
-        for metric in engine.metrics.stage_seconds.collect()
-        for sample in metric.samples
-        if sample.name.endswith("_count") and sample.labels["stage"] == "embed"
-    )
+    return engine.metrics.registry.get_sample_value("face_stage_seconds_count", {"stage": "embed"}) or 0

@@ -15,7 +15,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain import Box, PublicId, StoredFace, Vector
@@ -211,6 +211,35 @@ def test_nearest_is_exact_and_in_order(url: str) -> None:
         url, lambda database: faces.nearest(database, ONE, "many", probe, min_cosine=0.05, limit=300)
     )
     assert len(above) == sum(cosine >= 0.05 for _, cosine in above)
+
+
+def test_a_search_that_finds_something_is_one_statement(url: str) -> None:
+    migrate.upgrade(url)
+
+    async def fill(session: AsyncConnection) -> None:
+        await collections.create(session, ONE, "few", "1.0")
+        await faces.add(session, ONE, "few", [face(seed) for seed in range(1, 4)])
+
+    run(url, fill)
+    asked: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        asked.append(statement)
+
+    def statements(least: float) -> int:
+        asked.clear()
+        search(
+            url,
+            lambda database: faces.nearest(database, ONE, "few", unit(1000), min_cosine=least, limit=20),
+        )
+        return len(asked)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        assert statements(-1.0) == 1
+        assert statements(0.999) == 2, "whether an index had more to say"
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
 
 
 def test_a_users_vector_is_the_mean_of_their_faces(url: str) -> None:
