@@ -2,17 +2,21 @@
 
 import importlib.util
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from app.engine.packs import PackNotInstalledError
 from app.measure.bench_albums import FEW_FACES, measure_albums, measure_queue
 from app.measure.bench_engine import engine_rows
 from app.measure.bench_http import measure_search
 from app.measure.bench_search import measure as measure_sizes
+from app.measure.datasets import DatasetError
 from app.measure.rows import Row
-from app.settings import Settings, load_settings
+from app.settings import Settings, SettingsError, load_settings
+from app.store.embedded import EmbeddedPostgresError
 
 PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 
@@ -22,20 +26,30 @@ def bench(data: Path | None, out: Path, search_sizes: Sequence[int] = ()) -> int
 
     With `search_sizes`, only searches among so many made-up faces.
     """
-    settings = load_settings()
+    try:
+        settings = load_settings()
+        rows, about = _measured(settings, data, search_sizes)
+    except (DatasetError, EmbeddedPostgresError, PackNotInstalledError, SettingsError) as error:
+        print(f"svc-face-recon: {error}", file=sys.stderr)
+        return 1
+    return _report(rows, out, about)
+
+
+def _measured(
+    settings: Settings, data: Path | None, search_sizes: Sequence[int]
+) -> tuple[list[Row], dict[str, Any]]:
     if search_sizes:
-        return _report(_search_rows(settings, search_sizes), out, {})
+        return _search_rows(settings, search_sizes), {}
     photos = photos_in(data) if data else packaged_photos()
     if not photos:
-        print(f"there are no photos in {data}")
-        return 1
+        raise DatasetError(f"there are no photos in {data}")
     rows = [
         *engine_rows(settings, photos),
         *measure_rows(settings, photos),
         *_queue_rows(settings),
         *_album_rows(settings, photos),
     ]
-    return _report(rows, out, {"photos": len(photos), "model_pack": settings.model_pack})
+    return rows, {"photos": len(photos), "model_pack": settings.model_pack}
 
 
 def _report(rows: Sequence[Row], out: Path, about: dict[str, Any]) -> int:
@@ -52,8 +66,8 @@ def _report(rows: Sequence[Row], out: Path, about: dict[str, Any]) -> int:
 
 
 def photos_in(folder: Path) -> list[Path]:
-    """The photos of a folder, without its subfolders."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in PHOTO_ENDINGS)
+    """The photos of a folder, without its subfolders; none where there is no folder."""
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() in PHOTO_ENDINGS)
 
 
 def packaged_photos() -> list[Path]:
