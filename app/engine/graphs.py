@@ -4,7 +4,9 @@ Its convolutions keep channels in blocks of 8 or 16. PRelu is not among the oper
 the pictures are unpacked and packed again around each, and its own kernel is slow. docs/adr/0017 has figures.
 """
 
+import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -17,6 +19,8 @@ from app.domain import Floats
 
 # Channels of a block where a CPU has AVX-512. One with 8 takes multiples of it, too.
 _BLOCK = 16
+# As of this version of ONNX's operators; before, they are part of the node.
+_SPLIT_TAKES_SIZES = 13
 
 
 def for_cpu(file: Path | bytes) -> bytes:
@@ -27,7 +31,8 @@ def for_cpu(file: Path | bytes) -> bytes:
     uses = Counter(name for node in graph.node for name in node.input)
     uses.update(value.name for value in graph.output)
     nodes: dict[str, onnx.NodeProto] = {}
-    for node in graph.node:
+    (opset,) = (each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
+    for node in _joined(graph.node, weights, opset):
         steps = [node]
         if node.op_type == "Conv":
             steps = _without_pairs(node, weights)
@@ -61,10 +66,16 @@ class _Weights:
 
     def add(self, name: str, values: Floats) -> str:
         """Store a tensor; returns its name."""
-        tensor = numpy_helper.from_array(values.astype(np.float32), name)
-        self._tensors[name] = tensor
+        return self._store(numpy_helper.from_array(values.astype(np.float32), name))
+
+    def add_numbers(self, name: str, values: Sequence[int]) -> str:
+        """Store whole numbers; returns their name."""
+        return self._store(numpy_helper.from_array(np.array(values, np.int64), name))
+
+    def _store(self, tensor: onnx.TensorProto) -> str:
+        self._tensors[tensor.name] = tensor
         self._graph.initializer.append(tensor)
-        return name
+        return tensor.name
 
     def tidy(self) -> None:
         """Forget what no node takes any more, and take constants off the list of inputs.
@@ -116,6 +127,50 @@ class _EachChannel:
         made = helper.make_node("Conv", given, [name], name, group=len(self.kernel))
         made.attribute.extend(attribute for attribute in self.like.attribute if attribute.name != "group")
         return made
+
+
+def _joined(nodes: Sequence[onnx.NodeProto], weights: _Weights, opset: int) -> list[onnx.NodeProto]:
+    """Convolutions of the same picture in the same way as one, where that has fewer blocks: detectors' heads.
+
+    Results that fill no block cost as much as those that do.
+    """
+    alike: dict[tuple[object, ...], list[onnx.NodeProto]] = {}
+    for node in nodes:
+        constants = _constants(node, weights)
+        if constants is not None and _groups(node) == 1:
+            way = tuple(sorted(attribute.SerializeToString() for attribute in node.attribute))
+            alike.setdefault((node.input[0], way, constants[0].shape[1:]), []).append(node)
+    made: dict[str, list[onnx.NodeProto]] = {}
+    for some in alike.values():
+        made |= _as_one(some, weights, opset)
+    return [step for node in nodes for step in made.get(node.output[0], [node])]
+
+
+def _as_one(
+    nodes: Sequence[onnx.NodeProto], weights: _Weights, opset: int
+) -> dict[str, list[onnx.NodeProto]]:
+    """What takes the place of the nodes, by the name of their results; nothing where that costs as much."""
+    kernels, biases = zip(*filter(None, (_constants(node, weights) for node in nodes)), strict=True)
+    sizes = [len(kernel) for kernel in kernels]
+    if math.ceil(sum(sizes) / _BLOCK) == sum(math.ceil(size / _BLOCK) for size in sizes):
+        return {}
+    results = [node.output[0] for node in nodes]
+    name = f"{results[0]}.joined"
+    bias = [np.zeros(size) if own is None else own for size, own in zip(sizes, biases, strict=True)]
+    given = [
+        nodes[0].input[0],
+        weights.add(f"{name}.weights", np.concatenate(kernels)),
+        weights.add(f"{name}.bias", np.concatenate(bias)),
+    ]
+    joined = helper.make_node("Conv", given, [name], name)
+    joined.attribute.extend(nodes[0].attribute)
+    if opset < _SPLIT_TAKES_SIZES:
+        parted = helper.make_node("Split", [name], results, axis=1, split=sizes)
+    else:
+        parted = helper.make_node(
+            "Split", [name, weights.add_numbers(f"{name}.sizes", sizes)], results, axis=1
+        )
+    return {result: [] for result in results[1:]} | {results[0]: [joined, parted]}
 
 
 def _slopes(node: onnx.NodeProto, weights: _Weights) -> Floats | None:

@@ -1,6 +1,7 @@
 """Rewritten networks compute what the published ones do."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -22,14 +23,16 @@ def outputs(model: bytes | Path, blob: Floats) -> list[Floats]:
     return found
 
 
-def network(path: Path, nodes: list[onnx.NodeProto], constants: dict[str, Floats], channels: int) -> Path:
+def network(
+    path: Path, nodes: list[onnx.NodeProto], constants: dict[str, Floats], channels: int, opset: int = 13
+) -> Path:
     """A file with a network from `x` to `y`; it lists its constants among its inputs, as older ones do."""
     tensors = [numpy_helper.from_array(values.astype(np.float32), name) for name, values in constants.items()]
     inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, channels, 9, 7])]
     inputs += [helper.make_tensor_value_info(t.name, TensorProto.FLOAT, list(t.dims)) for t in tensors]
     result = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
     graph = helper.make_graph(nodes, "network", inputs, [result], tensors)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8), path)
     return path
 
 
@@ -112,11 +115,54 @@ def test_groups_of_two_are_parted(tmp_path: Path, channels: int, narrow: int, *,
     np.testing.assert_allclose(outputs(rewritten, blob)[0], outputs(path, blob)[0], atol=1e-4)
 
 
+@pytest.mark.parametrize("opset", [11, 13])
+@pytest.mark.parametrize(
+    ("sizes", "joined"), [((2, 8, 20), True), ((16, 32, 16), False), ((20, 20), True), ((17, 16), False)]
+)
+def test_convolutions_of_the_same_picture_are_joined_where_it_saves_blocks(
+    tmp_path: Path, sizes: tuple[int, ...], opset: int, *, joined: bool
+) -> None:
+    constants, nodes = {}, []
+    for number, size in enumerate(sizes):
+        constants[f"w{number}"] = RNG.normal(size=(size, 16, 3, 3)).astype(np.float32)
+        taken = ["x", f"w{number}"]
+        if number != 1:
+            constants[f"b{number}"] = RNG.normal(size=size).astype(np.float32)
+            taken.append(f"b{number}")
+        nodes.append(helper.make_node("Conv", taken, [f"c{number}"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]))
+    nodes.append(helper.make_node("Concat", [f"c{number}" for number in range(len(sizes))], ["y"], axis=1))
+    path = network(tmp_path / "n.onnx", nodes, constants, 16, opset)
+    rewritten = graphs.for_cpu(path)
+    assert kinds(rewritten).count("Conv") == (1 if joined else len(sizes))
+    blob = RNG.normal(size=(1, 16, 9, 7)).astype(np.float32)
+    np.testing.assert_allclose(outputs(rewritten, blob)[0], outputs(path, blob)[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("other", [{"strides": [2, 2]}, {"group": 2}, {"pads": [1, 1, 1, 1]}])
+def test_convolutions_that_differ_are_not_joined(tmp_path: Path, other: dict[str, Any]) -> None:
+    constants = {name: RNG.normal(size=(4, 16, 1, 1)).astype(np.float32) for name in ("w", "v")}
+    if "group" in other:
+        constants["v"] = constants["v"][:, :8]
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("Conv", ["x", "v"], ["d"], **other),
+        helper.make_node("GlobalMaxPool", ["c"], ["p"]),
+        helper.make_node("GlobalMaxPool", ["d"], ["q"]),
+        helper.make_node("Add", ["p", "q"], ["y"]),
+    ]
+    path = network(tmp_path / "n.onnx", nodes, constants, 16)
+    rewritten = graphs.for_cpu(path)
+    assert kinds(rewritten).count("Conv") == 2
+    blob = RNG.normal(size=(1, 16, 9, 7)).astype(np.float32)
+    np.testing.assert_allclose(outputs(rewritten, blob)[0], outputs(path, blob)[0], atol=1e-4)
+
+
 def test_the_shipped_networks_say_the_same() -> None:
     pack, folder = packs.require("mobile", Path("unused"))
     for file, side in ((pack.recogniser, 112), (pack.detector, 192), (packs.POINTS_106, 192)):
         blob = RNG.normal(size=(1, 3, side, side)).astype(np.float32)
         rewritten = graphs.for_cpu(folder / file.name)
         assert "PRelu" not in kinds(rewritten)
+        assert ("Split" in kinds(rewritten)) == (file is pack.detector)
         for new, old in zip(outputs(rewritten, blob), outputs(folder / file.name, blob), strict=True):
             np.testing.assert_allclose(new, old, atol=1e-4 * max(1, float(np.abs(old).max())))
