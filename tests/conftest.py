@@ -1,21 +1,56 @@
 """What the tests share: a real service with real models and a real PostgreSQL, and real clients of it."""
 
 import os
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
 from uuid import uuid4
 
 import httpx
 import pytest
 
+from app.measure import service as services
 from app.measure.pairs_http import rekognition as rekognition_client
 from app.measure.service import RunningService, running
+from app.store import migrate
+from app.store.embedded import EmbeddedPostgres
 
 if TYPE_CHECKING:
     from types_boto3_rekognition import RekognitionClient
 
 # What an installation has without the extra; where tests have a CPU with bf16, `auto` would take OpenVINO.
 os.environ.setdefault("RUNTIME", "onnxruntime")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def made_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Services find their database made, a copy of one: making it takes longer than starting it.
+
+    Where the folder `postgres` is there already, a service makes its own.
+    """
+    folder = tmp_path_factory.mktemp("made")
+    spawn = services._spawn
+
+    def spawn_with_database(
+        command: str, data_dir: Path, settings: Mapping[str, str], log: IO[bytes]
+    ) -> subprocess.Popen[bytes]:
+        if command == "serve" and "DATABASE_URL" not in settings and not (data_dir / "postgres").exists():
+            _copy(folder, data_dir)
+        return spawn(command, data_dir, settings, log)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(services, "_spawn", spawn_with_database)
+        yield
+
+
+def _copy(folder: Path, data_dir: Path) -> None:
+    """Copy the database that is made in a folder the first time."""
+    if not (folder / "postgres").exists():
+        made = EmbeddedPostgres(folder)
+        migrate.upgrade(made.start())
+        made.stop()
+    subprocess.run(["cp", "-a", str(folder / "postgres"), str(data_dir)], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,7 @@ def search(client: "RekognitionClient", probe: bytes) -> list[tuple[str, float]]
 
 def test_data_survives_a_restart_and_ctrl_c_stops_the_database_too(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
+    (data_dir / "postgres").mkdir(parents=True)  # for the service to make its database in
     group = photos.group()
     service = start(data_dir)
     client = rekognition_client(service.url)
