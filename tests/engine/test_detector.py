@@ -1,5 +1,7 @@
 """Detection at the image's own scale, with the real model."""
 
+from typing import ClassVar
+
 import cv2
 import numpy as np
 import pytest
@@ -7,6 +9,8 @@ import pytest
 from app.domain import Embed, Face, Look, Pixels, WholePicture
 from app.engine import detector as detection
 from app.engine.detector import Detector
+from app.engine.look import Found
+from app.engine.scrfd import Scrfd
 from app.images.decode import decode
 from app.measure.engine import LIMITS, LocalEngine, analyse
 from tests import photos
@@ -115,6 +119,32 @@ def test_odd_shapes_are_no_trouble(each_engine: LocalEngine, size: tuple[int, in
     faces_in(each_engine, noise, Embed.ALL)
 
 
+class Shown:
+    """A network that finds the same boxes in every picture."""
+
+    scores: ClassVar = Scrfd.scores
+
+    def __init__(self, *boxes: tuple[float, float, float, float]) -> None:
+        self._boxes = np.array(boxes, np.float32)
+
+    def look(self, picture: Pixels, min_score: float) -> Found:
+        points = np.zeros((len(self._boxes), 5, 2), np.float32)
+        return Found(self._boxes, np.full(len(self._boxes), 0.9, np.float32), points)
+
+
+def test_what_a_regions_edge_may_have_cut_is_left_to_the_coarse_pass() -> None:
+    detector = Detector(Shown((1, 20, 41, 60), (50, 20, 90, 60), (60, 59, 100, 99)), 0.5)
+    image = np.zeros((300, 400, 3), np.uint8)
+
+    def found(region: detection.Region) -> list[list[float]]:
+        boxes: list[list[float]] = detector.run_region(image, region, (400, 300)).boxes.tolist()
+        return boxes
+
+    assert found(detection.Region(100, 100, 200, 200)) == [[150, 120, 190, 160]]
+    assert found(detection.Region(0, 100, 100, 200)) == [[1, 120, 41, 160], [50, 120, 90, 160]]
+    assert found(detection.Region(300, 200, 400, 300)) == [[350, 220, 390, 260], [360, 259, 400, 299]]
+
+
 def one_pass(boxes: list[list[float]], scores: list[float], sides: list[float]) -> detection.Pass:
     corners = np.array(boxes, np.float32)
     centres = (corners[:, :2] + corners[:, 2:]) / 2
@@ -128,6 +158,14 @@ def test_two_views_of_one_face_merge_into_the_one_seen_better_as_sure_as_the_sur
     merged = detection._merge([coarse, fine], 0.85)
     assert merged.boxes.tolist() == [[11, 10, 41, 41], [100, 100, 140, 140]]
     np.testing.assert_allclose(merged.scores, [0.9, 0.8])
+
+
+def test_of_two_good_views_of_a_face_the_one_in_more_pixels_counts_unless_it_is_doubtful() -> None:
+    tiny = one_pass([[10, 10, 40, 40], [100, 100, 140, 140]], [0.95, 0.9], [56, 80])
+    coarse = one_pass([[11, 10, 41, 41], [101, 100, 141, 141]], [0.7, 0.55], [280, 400])
+    merged = detection._merge([coarse, tiny], 0.85)
+    assert merged.boxes.tolist() == [[11, 10, 41, 41], [100, 100, 140, 140]]
+    np.testing.assert_allclose(merged.scores, [0.95, 0.9])
 
 
 def test_what_no_view_shows_well_is_less_sure() -> None:
