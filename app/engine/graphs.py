@@ -21,6 +21,8 @@ from app.domain import Floats
 _BLOCK = 16
 # As of this version of ONNX's operators; before, they are part of the node.
 _SPLIT_TAKES_SIZES = 13
+# A PRelu that bends less leaves too little of what is computed by way of the bend.
+_LEAST_BEND = 0.05
 
 
 def for_cpu(file: Path | bytes) -> bytes:
@@ -30,20 +32,26 @@ def for_cpu(file: Path | bytes) -> bytes:
     weights = _Weights(graph)
     uses = Counter(name for node in graph.node for name in node.input)
     uses.update(value.name for value in graph.output)
-    nodes: dict[str, onnx.NodeProto] = {}
     (opset,) = (each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
+    nodes: dict[str, onnx.NodeProto] = {}
     for node in _joined(graph.node, weights, opset):
         steps = [node]
+        taken = next(iter(node.input), "")
+        before = nodes.get(taken) if uses[taken] == 1 else None
+        made = None if before is None else _Convolution.of(before, weights)
         if node.op_type == "Conv":
             steps = _without_pairs(node, weights)
+        elif node.op_type == "BatchNormalization" and made is not None:
+            normalized = _normalized(node, made, weights)
+            if normalized is not None:
+                del nodes[taken]
+                steps = [normalized.node(node.output[0], weights)]
         elif node.op_type == "PRelu" and (slopes := _slopes(node, weights)) is not None:
-            source = nodes.get(node.input[0])
-            each = None if source is None or uses[node.input[0]] > 1 else _EachChannel.of(source, weights)
-            if each is None:
-                each = _EachChannel.nothing(node.input[0], len(slopes))
+            if made is not None and _may_be_scaled(made, slopes):
+                del nodes[taken]
             else:
-                del nodes[node.input[0]]
-            steps = _without_prelu(node.output[0], each, slopes, weights)
+                made = _Convolution.nothing(taken, len(slopes))
+            steps = _without_prelu(node.output[0], made, slopes, weights)
         nodes.update((next(filter(None, step.output)), step) for step in steps)
     del graph.node[:]
     graph.node.extend(nodes.values())
@@ -91,28 +99,37 @@ class _Weights:
 
 
 @dataclass(frozen=True, slots=True)
-class _EachChannel:
-    """A convolution of each channel for itself: a node like it, its kernel, shape (channels, 1, height,
-    width), and what it adds to each channel.
+class _Convolution:
+    """A convolution of pictures: a node like it, its kernel, shape (channels, channels of a group, height,
+    width), what it adds to each channel, and into how many groups it parts those it takes.
     """
 
     like: onnx.NodeProto
     kernel: Floats
     bias: Floats | None
+    groups: int
 
     @classmethod
     def of(cls, node: onnx.NodeProto, weights: _Weights) -> Self | None:
-        """What a node is, or None if it is something else."""
-        constants = _constants(node, weights)
-        if constants is None or constants[0].shape[1] > 1 or _groups(node) != len(constants[0]):
+        """What a node is; None if it is something else, or not constant."""
+        if node.op_type != "Conv":
             return None
-        return cls(node, *constants)
+        kernel, *rest = (weights.get(name) for name in node.input[1:])
+        if kernel is None or kernel.ndim != 4 or any(bias is None for bias in rest):
+            return None
+        groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+        return cls(node, kernel, rest[0] if rest else None, groups)
 
     @classmethod
     def nothing(cls, taken: str, channels: int) -> Self:
         """One that changes nothing."""
-        node = helper.make_node("Conv", [taken], [taken], group=channels, kernel_shape=[1, 1])
-        return cls(node, np.ones((channels, 1, 1, 1), np.float32), None)
+        node = helper.make_node("Conv", [taken], [taken], kernel_shape=[1, 1])
+        return cls(node, np.ones((channels, 1, 1, 1), np.float32), None, channels)
+
+    @property
+    def is_of_each_channel(self) -> bool:
+        """Whether it takes each channel for itself, which costs little."""
+        return self.kernel.shape[1] == 1 and self.groups == len(self.kernel)
 
     def times(self, factors: Floats) -> Self:
         """With its results multiplied, a factor for each channel."""
@@ -124,7 +141,7 @@ class _EachChannel:
         given = [taken or self.like.input[0], weights.add(f"{name}.weights", self.kernel)]
         if self.bias is not None:
             given.append(weights.add(f"{name}.bias", self.bias))
-        made = helper.make_node("Conv", given, [name], name, group=len(self.kernel))
+        made = helper.make_node("Conv", given, [name], name, group=self.groups)
         made.attribute.extend(attribute for attribute in self.like.attribute if attribute.name != "group")
         return made
 
@@ -134,43 +151,47 @@ def _joined(nodes: Sequence[onnx.NodeProto], weights: _Weights, opset: int) -> l
 
     Results that fill no block cost as much as those that do.
     """
-    alike: dict[tuple[object, ...], list[onnx.NodeProto]] = {}
+    alike: dict[tuple[object, ...], list[_Convolution]] = {}
     for node in nodes:
-        constants = _constants(node, weights)
-        if constants is not None and _groups(node) == 1:
+        made = _Convolution.of(node, weights)
+        if made is not None and made.groups == 1:
             way = tuple(sorted(attribute.SerializeToString() for attribute in node.attribute))
-            alike.setdefault((node.input[0], way, constants[0].shape[1:]), []).append(node)
-    made: dict[str, list[onnx.NodeProto]] = {}
+            alike.setdefault((node.input[0], way, made.kernel.shape[1:]), []).append(made)
+    instead: dict[str, list[onnx.NodeProto]] = {}
     for some in alike.values():
-        made |= _as_one(some, weights, opset)
-    return [step for node in nodes for step in made.get(node.output[0], [node])]
+        instead |= _as_one(some, weights, opset)
+    return [step for node in nodes for step in instead.get(node.output[0], [node])]
 
 
-def _as_one(
-    nodes: Sequence[onnx.NodeProto], weights: _Weights, opset: int
-) -> dict[str, list[onnx.NodeProto]]:
-    """What takes the place of the nodes, by the name of their results; nothing where that costs as much."""
-    kernels, biases = zip(*filter(None, (_constants(node, weights) for node in nodes)), strict=True)
-    sizes = [len(kernel) for kernel in kernels]
+def _as_one(some: Sequence[_Convolution], weights: _Weights, opset: int) -> dict[str, list[onnx.NodeProto]]:
+    """What takes the place of nodes, by the names of their results; nothing where that costs as much."""
+    sizes = [len(each.kernel) for each in some]
     if math.ceil(sum(sizes) / _BLOCK) == sum(math.ceil(size / _BLOCK) for size in sizes):
         return {}
-    results = [node.output[0] for node in nodes]
+    kernel = np.concatenate([each.kernel for each in some])
+    bias = np.concatenate([np.zeros(len(each.kernel)) if each.bias is None else each.bias for each in some])
+    results = [each.like.output[0] for each in some]
     name = f"{results[0]}.joined"
-    bias = [np.zeros(size) if own is None else own for size, own in zip(sizes, biases, strict=True)]
-    given = [
-        nodes[0].input[0],
-        weights.add(f"{name}.weights", np.concatenate(kernels)),
-        weights.add(f"{name}.bias", np.concatenate(bias)),
-    ]
-    joined = helper.make_node("Conv", given, [name], name)
-    joined.attribute.extend(nodes[0].attribute)
+    joined = replace(some[0], kernel=kernel, bias=bias).node(name, weights)
     if opset < _SPLIT_TAKES_SIZES:
         parted = helper.make_node("Split", [name], results, axis=1, split=sizes)
     else:
-        parted = helper.make_node(
-            "Split", [name, weights.add_numbers(f"{name}.sizes", sizes)], results, axis=1
-        )
-    return {result: [] for result in results[1:]} | {results[0]: [joined, parted]}
+        given = [name, weights.add_numbers(f"{name}.sizes", sizes)]
+        parted = helper.make_node("Split", given, results, axis=1)
+    return {result: [] for result in results} | {results[0]: [joined, parted]}
+
+
+def _normalized(node: onnx.NodeProto, made: _Convolution, weights: _Weights) -> _Convolution | None:
+    """A convolution with the normalization after it; None for one that isn't constant."""
+    constants = [weights.get(name) for name in node.input[1:5]]
+    if any(constant is None for constant in constants) or sum(map(bool, node.output)) > 1:
+        return None
+    scale, shift, mean, variance = (constant for constant in constants if constant is not None)
+    epsilon = next((attribute.f for attribute in node.attribute if attribute.name == "epsilon"), 1e-5)
+    factors = np.asarray(scale / np.sqrt(variance + epsilon), np.float32)
+    scaled = made.times(factors)
+    added = np.asarray(shift - mean * factors, np.float32)
+    return replace(scaled, bias=added if scaled.bias is None else scaled.bias + added)
 
 
 def _slopes(node: onnx.NodeProto, weights: _Weights) -> Floats | None:
@@ -179,22 +200,33 @@ def _slopes(node: onnx.NodeProto, weights: _Weights) -> Floats | None:
     return None if slopes is None or slopes.shape[1:] != (1, 1) or len(slopes) == 1 else slopes.reshape(-1)
 
 
-def _without_prelu(
-    result: str, each: _EachChannel, slopes: Floats, weights: _Weights
-) -> list[onnx.NodeProto]:
-    """PRelu(x) as slope * x + sign(1 - slope) * relu(|1 - slope| * x), where `each` makes x.
+def _may_be_scaled(made: _Convolution, slopes: Floats) -> bool:
+    """Whether a PRelu can be made of a convolution with other weights."""
+    return made.is_of_each_channel or bool(np.abs(1 - slopes).min() >= _LEAST_BEND)
 
-    It is run twice, with other weights. Where it changes nothing, that is a convolution of one pixel; any
-    other costs little more, and x itself need not be made.
+
+def _without_prelu(
+    result: str, made: _Convolution, slopes: Floats, weights: _Weights
+) -> list[onnx.NodeProto]:
+    """PRelu(x) as slope * x + sign(1 - slope) * relu(|1 - slope| * x), where a convolution makes x.
+
+    One of each channel is run twice, with other weights: where it changes nothing, that is a convolution of
+    one pixel; any other costs little more, and x itself need not be made. Others make |1 - slope| * x, of
+    which the rest is made.
     """
     bend = 1 - slopes
-    bent = each.times(np.abs(bend)).node(f"{result}.bent", weights)
-    steps = [bent, helper.make_node("Relu", [bent.name], [f"{result}.relu"])]
+    steps = [made.times(np.abs(bend)).node(f"{result}.bent", weights)]
+    bent = steps[0].name
+    steps.append(helper.make_node("Relu", [bent], [f"{result}.relu"]))
     if (bend < 0).any():
-        signs = _EachChannel.nothing(f"{result}.relu", len(bend)).times(np.where(bend < 0, -1, 1))
+        signs = _Convolution.nothing(f"{result}.relu", len(bend)).times(np.asarray(np.sign(bend), np.float32))
         steps.append(signs.node(f"{result}.signed", weights))
-    line = each.times(slopes).node(f"{result}.line", weights)
-    return [*steps, line, helper.make_node("Add", [line.name, steps[-1].output[0]], [result])]
+    if made.is_of_each_channel:
+        line = made.times(slopes)
+    else:
+        line = _Convolution.nothing(bent, len(bend)).times(np.asarray(slopes / np.abs(bend), np.float32))
+    added = line.node(f"{result}.line", weights)
+    return [*steps, added, helper.make_node("Add", [added.name, steps[-1].output[0]], [result])]
 
 
 def _without_pairs(node: onnx.NodeProto, weights: _Weights) -> list[onnx.NodeProto]:
@@ -202,11 +234,11 @@ def _without_pairs(node: onnx.NodeProto, weights: _Weights) -> list[onnx.NodePro
 
     Groups narrower than a block have no fast kernel. What swaps the two fills blocks, with zeros between.
     """
-    constants = _constants(node, weights)
-    if constants is None:
+    made = _Convolution.of(node, weights)
+    if made is None:
         return [node]
-    kernel, bias = constants
-    if kernel.shape[1] != 2 or len(kernel) % _BLOCK or 2 * _groups(node) != len(kernel):
+    kernel = made.kernel
+    if kernel.shape[1] != 2 or len(kernel) % _BLOCK or 2 * made.groups != len(kernel):
         return [node]
     result, channel = node.output[0], np.arange(len(kernel))
     swap = np.zeros((len(kernel), _BLOCK, 1, 1), np.float32)
@@ -218,23 +250,8 @@ def _without_pairs(node: onnx.NodeProto, weights: _Weights) -> list[onnx.NodePro
         group=len(kernel) // _BLOCK,
         kernel_shape=[1, 1],
     )
-    own = _EachChannel(node, kernel[channel, channel % 2, None], bias).node(f"{result}.own", weights)
-    other = _EachChannel(node, kernel[channel, 1 - channel % 2, None], None)
+    each = replace(made, groups=len(kernel))
+    own = replace(each, kernel=kernel[channel, channel % 2, None]).node(f"{result}.own", weights)
+    other = replace(each, kernel=kernel[channel, 1 - channel % 2, None], bias=None)
     others = other.node(f"{result}.other", weights, swapped.output[0])
     return [swapped, own, others, helper.make_node("Add", [own.name, others.name], [result])]
-
-
-def _constants(node: onnx.NodeProto, weights: _Weights) -> tuple[Floats, Floats | None] | None:
-    """Kernel and bias, if any, of a convolution of pictures; None for anything else, or if not constant."""
-    if node.op_type != "Conv":
-        return None
-    kernel, *rest = (weights.get(name) for name in node.input[1:])
-    if kernel is None or kernel.ndim != 4 or any(bias is None for bias in rest):
-        return None
-    return kernel, rest[0] if rest else None
-
-
-def _groups(node: onnx.NodeProto) -> int:
-    """Into how many groups a convolution parts its channels."""
-    number: int = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
-    return number

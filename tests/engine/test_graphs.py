@@ -83,6 +83,60 @@ def test_a_prelu_takes_the_convolution_of_each_channel_before_it_with_it(
     np.testing.assert_allclose(outputs(rewritten, blob)[0], outputs(path, blob)[0], atol=1e-4)
 
 
+@pytest.mark.parametrize("slopes", [[0.25, 0.0, -0.5], [0.3, 1.7, -2.0], [0.3, 0.99, 0.1], [0.3, 1.0, 0.1]])
+@pytest.mark.parametrize("biased", [True, False])
+def test_a_prelu_is_made_of_the_convolution_before_it_unless_it_hardly_bends(
+    tmp_path: Path, slopes: list[float], *, biased: bool
+) -> None:
+    constants = {
+        "s": np.array(slopes, np.float32).reshape(3, 1, 1),
+        "w": RNG.normal(size=(3, 3, 3, 3)).astype(np.float32),
+    }
+    if biased:
+        constants["b"] = RNG.normal(size=3).astype(np.float32)
+    taken = ["x", "w", "b"] if biased else ["x", "w"]
+    nodes = [
+        helper.make_node("Conv", taken, ["c"], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4),
+        helper.make_node("PRelu", ["c", "s"], ["y"]),
+    ]
+    path = network(tmp_path / "n.onnx", nodes, constants, 3)
+    rewritten = graphs.for_cpu(path)
+    hardly = min(abs(1 - slope) for slope in slopes) < 0.05
+    assert kinds(rewritten).count("Conv") == 2 + hardly + (max(slopes) > 1)
+    blob = RNG.normal(size=(1, 3, 9, 7)).astype(np.float32)
+    np.testing.assert_allclose(outputs(rewritten, blob)[0], outputs(path, blob)[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize("after", ["PRelu", "Relu"])
+def test_a_normalization_becomes_part_of_the_convolution_before_it(
+    tmp_path: Path, after: str, groups: int, *, biased: bool
+) -> None:
+    constants = {
+        "w": RNG.normal(size=(3, 3 // groups, 3, 3)).astype(np.float32),
+        **{name: RNG.normal(size=3).astype(np.float32) for name in ("scale", "shift", "mean")},
+        "variance": RNG.uniform(0.1, 2, 3).astype(np.float32),
+        "s": np.array([0.25, 0.5, -0.5], np.float32).reshape(3, 1, 1),
+    }
+    if biased:
+        constants["b"] = RNG.normal(size=3).astype(np.float32)
+    taken = ["x", "w", "b"] if biased else ["x", "w"]
+    nodes = [
+        helper.make_node("Conv", taken, ["c"], kernel_shape=[3, 3], group=groups),
+        helper.make_node(
+            "BatchNormalization", ["c", "scale", "shift", "mean", "variance"], ["n"], epsilon=0.01
+        ),
+        helper.make_node(after, ["n", "s"] if after == "PRelu" else ["n"], ["y"]),
+    ]
+    path = network(tmp_path / "n.onnx", nodes, constants, 3)
+    rewritten = graphs.for_cpu(path)
+    assert not {"PRelu", "BatchNormalization"} & set(kinds(rewritten))
+    assert kinds(rewritten).count("Conv") == (2 if after == "PRelu" else 1)
+    blob = RNG.normal(size=(1, 3, 9, 7)).astype(np.float32)
+    np.testing.assert_allclose(outputs(rewritten, blob)[0], outputs(path, blob)[0], atol=1e-4)
+
+
 def test_what_others_need_before_a_prelu_stays(tmp_path: Path) -> None:
     constants = {
         "s": np.full((3, 1, 1), 0.25, np.float32),
