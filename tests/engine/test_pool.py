@@ -1,11 +1,14 @@
 """The inference pool: bounded in length and in time, and never blocking the event loop."""
 
 import asyncio
+import queue
 import threading
 import time
 
 import pytest
 
+from app.engine import heap
+from app.engine import pool as pools
 from app.engine.pool import InferencePool
 from app.errors import ThrottlingException
 from app.metrics import Metrics
@@ -94,3 +97,27 @@ def test_the_event_loop_goes_on_while_threads_work() -> None:
         return turns
 
     assert asyncio.run(run()) > 5
+
+
+def test_what_images_took_is_given_back_some_time_after_they_were_worked_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given_back: queue.SimpleQueue[str] = queue.SimpleQueue()
+    monkeypatch.setattr(heap, "give_back", lambda: given_back.put(threading.current_thread().name))
+    monkeypatch.setattr(pools, "KEPT_S", 0.2)
+
+    async def run() -> None:
+        pool = InferencePool(1, 64, 10, Metrics())
+        for _ in range(2):
+            await asyncio.sleep(0.3)
+            assert given_back.empty()
+            for _ in range(5):
+                await pool.run(lambda: None)
+            assert await asyncio.to_thread(given_back.get, timeout=5) == "inference_0"
+        await pool.run(lambda: None)
+        await asyncio.sleep(0.01)
+        pool.close()
+        await asyncio.sleep(0.3)
+
+    asyncio.run(run())
+    assert given_back.empty()
