@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -83,6 +84,7 @@ class InferencePool:
             return work()
 
     def close(self) -> None:
+        self._keep_until = math.inf
         if self._giving_back is not None:
             self._giving_back.cancel()
         self._executor.shutdown(wait=True, cancel_futures=True)
