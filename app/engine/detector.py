@@ -49,7 +49,7 @@ SAME_NESTED = 0.7
 SAME_LANDMARKS = 0.25
 # Landmarks on LFW are wrong by 9 % of the face at 14 px, 3.3 % at 28, 2 % at 56, 1.5 % at 80: of two views
 # of one face the one seen in more pixels is kept; its worth is damped below this side. Of 575 pairs of LFW's
-# people, enlarged to 500 px, 8 are missed at Similarity 80 and 10 where it is 48, as good as at 128 and more.
+# people, enlarged to 500 px, 8 are missed at Similarity 80, as with 128 and more here, and 10 with 48.
 FULL_QUALITY_FACE = 96
 # Who wants the largest face alone needs no finer pass where the coarse one shows it in this many pixels.
 ENOUGH_FACE = 48
