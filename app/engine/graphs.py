@@ -1,6 +1,6 @@
-"""Networks in a form that ONNX Runtime's CPU kernels run faster. The values stay the same but for rounding.
+"""Networks in a form that a CPU's runtimes run faster. The values stay the same but for rounding.
 
-Its convolutions keep channels in blocks of 8 or 16. PRelu is not among the operators that know blocks, so
+Both keep channels in blocks of 8 or 16. PRelu is not among the operators of ONNX Runtime that know blocks, so
 the pictures are unpacked and packed again around each, and its own kernel is slow. docs/adr/0017 has figures.
 """
 
@@ -25,8 +25,17 @@ _SPLIT_TAKES_SIZES = 13
 _LEAST_BEND = 0.05
 
 
-def for_cpu(file: Path | bytes) -> bytes:
+def for_onnxruntime(file: Path | bytes) -> bytes:
     """An ONNX file, or what it holds, rewritten."""
+    return _rewritten(file, with_prelus=False)
+
+
+def for_openvino(file: Path | bytes) -> bytes:
+    """The same with its PRelus, which OpenVINO computes with the convolution before, rounded once in bf16."""
+    return _rewritten(file, with_prelus=True)
+
+
+def _rewritten(file: Path | bytes, *, with_prelus: bool) -> bytes:
     model = onnx.load(file) if isinstance(file, Path) else onnx.load_from_string(file)
     graph = model.graph
     weights = _Weights(graph)
@@ -46,7 +55,7 @@ def for_cpu(file: Path | bytes) -> bytes:
             if normalized is not None:
                 del nodes[taken]
                 steps = [normalized.node(node.output[0], weights)]
-        elif node.op_type == "PRelu" and (slopes := _slopes(node, weights)) is not None:
+        elif node.op_type == "PRelu" and not with_prelus and (slopes := _slopes(node, weights)) is not None:
             if made is not None and _may_be_scaled(made, slopes):
                 del nodes[taken]
             else:

@@ -70,8 +70,8 @@ class Landmarker:
 def five(points: NDArray[np.float32], width: int, height: int) -> tuple[Landmark, ...]:
     """Rekognition's landmarks from the detector's points in pixels, shape (5, 2)."""
     return tuple(
-        Landmark(name, float(x) / width, float(y) / height)
-        for name, (x, y) in zip(FIVE_POINTS, points, strict=True)
+        Landmark(name, x / width, y / height)
+        for name, (x, y) in zip(FIVE_POINTS, points.tolist(), strict=True)
     )
 
 

@@ -31,7 +31,7 @@ def open_session(model: Path | bytes, *, cuda: bool = False) -> onnxruntime.Infe
     # The arena would keep the largest image's buffers for every thread, for ever.
     options.enable_cpu_mem_arena = False
     if not cuda:
-        model = graphs.for_cpu(model)
+        model = graphs.for_onnxruntime(model)
     return onnxruntime.InferenceSession(model, options, providers=providers(cuda=cuda))
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 import openvino
 
 from app.domain import Floats
+from app.engine import graphs
 
 # Only so does a call compute in the thread that makes it. With more streams OpenVINO hands it to threads of
 # its own and waits for them, for ever if they hang (docs/adr/0017).
@@ -32,7 +33,7 @@ class OpenVinoSession:
 
     def __init__(self, path: Path, threads: int, precision: Literal["f32", "bf16"] | None = None) -> None:
         core = openvino.Core()
-        model = core.read_model(path)
+        model = core.read_model(graphs.for_openvino(path))
         self.side: int = model.inputs[0].partial_shape[2].get_length()
         model.reshape([1, 3, self.side, self.side])
         precision = precision or ("bf16" if has_bf16() else "f32")

@@ -91,11 +91,12 @@ class Pipeline:
         with self._metrics.stage("measure"):
             confidence = self.detector.first.scores.confidence(view.detection.score)
             face = _face(view.image, view.detection, confidence, side_px)
-            passing = not reasons_against(face, look.quality)
+            reasons = reasons_against(face, look.quality)
             # A pose that decides must be a good one.
-            if look.detail > Detail.BOX or (passing and look.quality is not QualityLevel.NONE):
+            if look.detail > Detail.BOX or (not reasons and look.quality is not QualityLevel.NONE):
                 face = replace(face, details=self._details(view.seen, view.detection, look.detail))
-            return replace(face, reasons=reasons_against(face, look.quality))
+                reasons = reasons_against(face, look.quality)
+            return replace(face, reasons=reasons) if reasons else face
 
     def _details(self, image: Pixels, detection: Detection, detail: Detail) -> Details | None:
         """None without a model of 106 points: there is more to say of no face than the detector said."""
@@ -119,7 +120,9 @@ class Pipeline:
 
         An embedding may show more flaws, never fewer: who is best with one is better than all who follow.
         """
-        coming = [(flaws(face), index) for index, face in enumerate(found) if not face.reasons]
+        # Who is best matters only where some are left out.
+        rank = flaws if look.keep is not None else lambda _: 0
+        coming = [(rank(face), index) for index, face in enumerate(found) if not face.reasons]
         heapq.heapify(coming)
         kept = 0
         while coming and kept != look.keep:
@@ -129,7 +132,7 @@ class Pipeline:
                 continue
             found[index] = self._embedded(shown[index], found[index], look)
             if not found[index].reasons:
-                heapq.heappush(coming, (flaws(found[index]), index))
+                heapq.heappush(coming, (rank(found[index]), index))
         for _, index in coming:
             found[index] = replace(found[index], embedding=None)
 
@@ -138,9 +141,9 @@ class Pipeline:
         with self._metrics.stage("embed"):
             vector, length = self._embedder.embed(view.seen, view.detection.points, mirror=look.mirror)
         usual = self.pack.usual_vector_length
-        face = replace(face, strength=None if usual is None else length / usual)
+        face = replace(face, strength=None if usual is None else length / usual, embedding=vector)
         reasons = reasons_against(face, look.quality)
-        return replace(face, reasons=reasons, embedding=None if reasons else vector)
+        return replace(face, reasons=reasons, embedding=None) if reasons else face
 
 
 def _face(image: Pixels, detection: Detection, confidence: float, side_px: float) -> Face:

@@ -97,4 +97,4 @@ def _fit(inverse: Floats, points: NDArray[np.float32]) -> Pose:
 
 
 def _dot(one: list[float], other: list[float]) -> float:
-    return sum(a * b for a, b in zip(one, other, strict=True))
+    return one[0] * other[0] + one[1] * other[1] + one[2] * other[2]

@@ -1,5 +1,6 @@
 """Rewritten networks compute what the published ones do."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,11 @@ def network(
     return path
 
 
+def assert_the_same(rewritten: bytes, path: Path, channels: int = 3) -> None:
+    blob = RNG.normal(size=(1, channels, 9, 7)).astype(np.float32)
+    np.testing.assert_allclose(outputs(rewritten, blob)[0], outputs(path, blob)[0], atol=1e-4)
+
+
 def kinds(model: bytes) -> list[str]:
     return [node.op_type for node in onnx.load_from_string(model).graph.node]
 
@@ -44,7 +50,7 @@ def kinds(model: bytes) -> list[str]:
 def test_a_prelu_becomes_convolutions(tmp_path: Path, slopes: list[float]) -> None:
     steepness = np.array(slopes, np.float32).reshape(3, 1, 1)
     path = network(tmp_path / "n.onnx", [helper.make_node("PRelu", ["x", "s"], ["y"])], {"s": steepness}, 3)
-    rewritten = graphs.for_cpu(path)
+    rewritten = graphs.for_onnxruntime(path)
     assert "PRelu" not in kinds(rewritten)
     blob = RNG.normal(size=(1, 3, 9, 7)).astype(np.float32)
     expected = np.where(blob > 0, blob, blob * steepness)
@@ -55,8 +61,7 @@ def test_a_prelu_becomes_convolutions(tmp_path: Path, slopes: list[float]) -> No
 def test_a_prelu_of_another_kind_stays(tmp_path: Path, shape: tuple[int, ...]) -> None:
     slopes = RNG.uniform(0, 1, shape).astype(np.float32)
     path = network(tmp_path / "n.onnx", [helper.make_node("PRelu", ["x", "s"], ["y"])], {"s": slopes}, 3)
-    blob = RNG.normal(size=(1, 3, 9, 7)).astype(np.float32)
-    np.testing.assert_allclose(outputs(graphs.for_cpu(path), blob)[0], outputs(path, blob)[0], atol=1e-5)
+    assert_the_same(graphs.for_onnxruntime(path), path)
 
 
 @pytest.mark.parametrize("slopes", [[0.25, 0.0, -0.5], [0.3, 1.7, -2.0]])
@@ -76,11 +81,10 @@ def test_a_prelu_takes_the_convolution_of_each_channel_before_it_with_it(
         helper.make_node("PRelu", ["c", "s"], ["y"]),
     ]
     path = network(tmp_path / "n.onnx", nodes, constants, 3)
-    rewritten = graphs.for_cpu(path)
+    rewritten = graphs.for_onnxruntime(path)
     assert [kind for kind in kinds(rewritten) if kind != "Conv"] == ["Relu", "Add"]
     assert kinds(rewritten).count("Conv") == (3 if max(slopes) > 1 else 2)
-    blob = RNG.normal(size=(1, 3, 9, 7)).astype(np.float32)
-    np.testing.assert_allclose(outputs(rewritten, blob)[0], outputs(path, blob)[0], atol=1e-4)
+    assert_the_same(rewritten, path)
 
 
 @pytest.mark.parametrize("slopes", [[0.25, 0.0, -0.5], [0.3, 1.7, -2.0], [0.3, 0.99, 0.1], [0.3, 1.0, 0.1]])
@@ -100,11 +104,10 @@ def test_a_prelu_is_made_of_the_convolution_before_it_unless_it_hardly_bends(
         helper.make_node("PRelu", ["c", "s"], ["y"]),
     ]
     path = network(tmp_path / "n.onnx", nodes, constants, 3)
-    rewritten = graphs.for_cpu(path)
+    rewritten = graphs.for_onnxruntime(path)
     hardly = min(abs(1 - slope) for slope in slopes) < 0.05
     assert kinds(rewritten).count("Conv") == 2 + hardly + (max(slopes) > 1)
-    blob = RNG.normal(size=(1, 3, 9, 7)).astype(np.float32)
-    np.testing.assert_allclose(outputs(rewritten, blob)[0], outputs(path, blob)[0], atol=1e-4)
+    assert_the_same(rewritten, path)
 
 
 @pytest.mark.parametrize("groups", [1, 3])
@@ -130,11 +133,10 @@ def test_a_normalization_becomes_part_of_the_convolution_before_it(
         helper.make_node(after, ["n", "s"] if after == "PRelu" else ["n"], ["y"]),
     ]
     path = network(tmp_path / "n.onnx", nodes, constants, 3)
-    rewritten = graphs.for_cpu(path)
+    rewritten = graphs.for_onnxruntime(path)
     assert not {"PRelu", "BatchNormalization"} & set(kinds(rewritten))
     assert kinds(rewritten).count("Conv") == (2 if after == "PRelu" else 1)
-    blob = RNG.normal(size=(1, 3, 9, 7)).astype(np.float32)
-    np.testing.assert_allclose(outputs(rewritten, blob)[0], outputs(path, blob)[0], atol=1e-4)
+    assert_the_same(rewritten, path)
 
 
 def test_what_others_need_before_a_prelu_stays(tmp_path: Path) -> None:
@@ -149,8 +151,7 @@ def test_what_others_need_before_a_prelu_stays(tmp_path: Path) -> None:
         helper.make_node("Add", ["c", "p"], ["y"]),
     ]
     path = network(tmp_path / "n.onnx", nodes, constants, 3)
-    blob = RNG.normal(size=(1, 3, 9, 7)).astype(np.float32)
-    np.testing.assert_allclose(outputs(graphs.for_cpu(path), blob)[0], outputs(path, blob)[0], atol=1e-5)
+    assert_the_same(graphs.for_onnxruntime(path), path)
 
 
 @pytest.mark.parametrize(("channels", "narrow"), [(32, 2), (32, 8), (48, 4), (32, 1), (24, 2), (48, 2)])
@@ -163,10 +164,9 @@ def test_groups_of_two_are_parted(tmp_path: Path, channels: int, narrow: int, *,
         "Conv", ["x", *constants], ["y"], group=channels // narrow, kernel_shape=[3, 3], pads=[1, 1, 1, 1]
     )
     path = network(tmp_path / "n.onnx", [node], constants, channels)
-    rewritten = graphs.for_cpu(path)
+    rewritten = graphs.for_onnxruntime(path)
     assert ("Add" in kinds(rewritten)) == (narrow == 2 and channels % 16 == 0)
-    blob = RNG.normal(size=(1, channels, 9, 7)).astype(np.float32)
-    np.testing.assert_allclose(outputs(rewritten, blob)[0], outputs(path, blob)[0], atol=1e-4)
+    assert_the_same(rewritten, path, channels)
 
 
 @pytest.mark.parametrize("opset", [11, 13])
@@ -186,10 +186,9 @@ def test_convolutions_of_the_same_picture_are_joined_where_it_saves_blocks(
         nodes.append(helper.make_node("Conv", taken, [f"c{number}"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]))
     nodes.append(helper.make_node("Concat", [f"c{number}" for number in range(len(sizes))], ["y"], axis=1))
     path = network(tmp_path / "n.onnx", nodes, constants, 16, opset)
-    rewritten = graphs.for_cpu(path)
+    rewritten = graphs.for_onnxruntime(path)
     assert kinds(rewritten).count("Conv") == (1 if joined else len(sizes))
-    blob = RNG.normal(size=(1, 16, 9, 7)).astype(np.float32)
-    np.testing.assert_allclose(outputs(rewritten, blob)[0], outputs(path, blob)[0], atol=1e-4)
+    assert_the_same(rewritten, path, 16)
 
 
 @pytest.mark.parametrize("other", [{"strides": [2, 2]}, {"group": 2}, {"pads": [1, 1, 1, 1]}])
@@ -205,18 +204,19 @@ def test_convolutions_that_differ_are_not_joined(tmp_path: Path, other: dict[str
         helper.make_node("Add", ["p", "q"], ["y"]),
     ]
     path = network(tmp_path / "n.onnx", nodes, constants, 16)
-    rewritten = graphs.for_cpu(path)
+    rewritten = graphs.for_onnxruntime(path)
     assert kinds(rewritten).count("Conv") == 2
-    blob = RNG.normal(size=(1, 16, 9, 7)).astype(np.float32)
-    np.testing.assert_allclose(outputs(rewritten, blob)[0], outputs(path, blob)[0], atol=1e-4)
+    assert_the_same(rewritten, path, 16)
 
 
-def test_the_shipped_networks_say_the_same() -> None:
+@pytest.mark.parametrize("rewrite", [graphs.for_onnxruntime, graphs.for_openvino])
+def test_the_shipped_networks_say_the_same(rewrite: Callable[[Path], bytes]) -> None:
     pack, folder = packs.require("mobile", Path("unused"))
     for file, side in ((pack.recogniser, 112), (pack.detector, 192), (packs.POINTS_106, 192)):
         blob = RNG.normal(size=(1, 3, side, side)).astype(np.float32)
-        rewritten = graphs.for_cpu(folder / file.name)
-        assert "PRelu" not in kinds(rewritten)
+        rewritten = rewrite(folder / file.name)
+        before = kinds((folder / file.name).read_bytes()).count("PRelu")
+        assert kinds(rewritten).count("PRelu") == (before if rewrite is graphs.for_openvino else 0)
         assert ("Split" in kinds(rewritten)) == (file is pack.detector)
         for new, old in zip(outputs(rewritten, blob), outputs(folder / file.name, blob), strict=True):
             np.testing.assert_allclose(new, old, atol=1e-4 * max(1, float(np.abs(old).max())))
