@@ -46,11 +46,15 @@ def made_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def _copy(folder: Path, data_dir: Path) -> None:
     """Copy the database that is made in a folder the first time."""
-    if not (folder / "postgres").exists():
-        made = EmbeddedPostgres(folder)
-        migrate.upgrade(made.start())
-        made.stop()
-    subprocess.run(["cp", "-a", str(folder / "postgres"), str(data_dir)], check=True)
+    made = folder / "made"
+    if not made.exists():
+        server = EmbeddedPostgres(folder)
+        try:
+            migrate.upgrade(server.start())
+        finally:
+            server.stop()
+        (folder / "postgres").rename(made)
+    subprocess.run(["cp", "-a", str(made), str(data_dir / "postgres")], check=True)
 
 
 @pytest.fixture(scope="session")

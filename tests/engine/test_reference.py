@@ -62,6 +62,10 @@ def test_alignment_is_insightfaces(group: Pixels, seed: int) -> None:
     assert difference.mean() < 0.05  # what rounding does to a few pixels
 
 
+def test_points_in_one_place_are_no_error(group: Pixels) -> None:
+    assert aligned(group, np.full((5, 2), 300, np.float32), 112).shape == (112, 112, 3)
+
+
 @pytest.mark.parametrize("degrees", [-170, -90, -20, 0, 5, 90, 180])
 def test_upright_crops_are_insightfaces(group: Pixels, degrees: float) -> None:
     turned = np.exp(1j * np.deg2rad(degrees)) * np.array([-30 - 10j, 30 - 10j, 0, -20 + 30j, 20 + 30j])
