@@ -116,9 +116,13 @@ class Resources:
             )
 
 
-def open_engine(settings: Settings, metrics: Metrics) -> tuple[Pipeline, InferencePool]:
+def open_engine(
+    settings: Settings, metrics: Metrics, *, at_once: bool = True
+) -> tuple[Pipeline, InferencePool]:
     """The models of the chosen pack and the threads that run them.
 
+    Args:
+        at_once: open the models now, not with the first picture.
     Raises:
         PackNotInstalledError: the pack is not there or not whole.
         SettingsError: the chosen runtime is not there.
@@ -128,7 +132,9 @@ def open_engine(settings: Settings, metrics: Metrics) -> tuple[Pipeline, Inferen
     runtime = choose(settings.runtime, threads)
     heap.share_one()
     pipeline = Pipeline(pack, folder, settings.min_face_confidence, metrics, runtime)
-    heap.give_back()
+    if at_once:
+        pipeline.open()
+        heap.give_back()
     pool = InferencePool(
         threads,
         settings.inference_queue_size,
@@ -139,9 +145,13 @@ def open_engine(settings: Settings, metrics: Metrics) -> tuple[Pipeline, Inferen
 
 
 @asynccontextmanager
-async def open_resources(settings: Settings, metrics: Metrics | None = None) -> AsyncIterator[Resources]:
+async def open_resources(
+    settings: Settings, metrics: Metrics | None = None, *, models_at_once: bool = True
+) -> AsyncIterator[Resources]:
     """Build the service for a database that `settings.database_url` names, and take it down again.
 
+    Args:
+        models_at_once: open the models now, not with the first picture.
     Raises:
         PackNotInstalledError: the chosen model pack is not there.
         SettingsError: the runtime or the prices can't be used.
@@ -151,7 +161,7 @@ async def open_resources(settings: Settings, metrics: Metrics | None = None) -> 
         raise ValueError("settings name no database")
     prices = prices_with(settings.rekognition_prices)
     metrics = metrics or Metrics()
-    pipeline, pool = await asyncio.to_thread(open_engine, settings, metrics)
+    pipeline, pool = await asyncio.to_thread(open_engine, settings, metrics, at_once=models_at_once)
     urls = UrlFetcher(
         timeout_s=settings.image_url_timeout_seconds,
         allowed=settings.image_url_allowed_networks,
@@ -272,6 +282,6 @@ async def open_resources(settings: Settings, metrics: Metrics | None = None) -> 
 
 def _fingerprint(settings: Settings, pipeline: Pipeline) -> str:
     """Of what decides which faces a photo has, and their vectors; photos of another are indexed anew."""
-    pack, least = pipeline.pack, pipeline.detector.first.min_score
+    pack, least = pipeline.pack, pipeline.min_score
     parts = (pack.name, pack.face_model_version, least, settings.max_faces_per_image)
     return hashlib.sha256(repr(parts).encode()).hexdigest()

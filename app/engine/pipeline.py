@@ -4,14 +4,17 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
+from typing import NamedTuple
 
 from app.domain import Box, Detail, Details, Embed, Face, Look, Picture, Pixels, QualityLevel
 from app.engine import landmarks
 from app.engine.attributes import eyes_open, mouth_open, quality_of
 from app.engine.detector import FINE_SIDE, Detection, Detector
+from app.engine.embedder import Embedder
 from app.engine.genderage import GenderAge
 from app.engine.landmarks import Landmarker
-from app.engine.networks import open_detector, open_embedder
+from app.engine.networks import open_detector, open_embedder, scores_of
 from app.engine.packs import GENDER_AGE, POINTS_106, Pack
 from app.engine.pose import pose_of_106, pose_of_five, with_profiles
 from app.engine.quality import flaws, reasons_against
@@ -21,8 +24,17 @@ from app.engine.views import View, Views
 from app.metrics import Metrics
 
 
+class _Networks(NamedTuple):
+    detector: SecondTries
+    embedder: Embedder
+    landmarker: Landmarker | None
+    gender_age: GenderAge | None
+
+
 class Pipeline:
-    """The models of one pack. Safe to call from several threads."""
+    """The models of one pack, opened by the first picture unless `open` was called before. Safe to call from
+    several threads.
+    """
 
     def __init__(
         self,
@@ -34,13 +46,34 @@ class Pipeline:
     ) -> None:
         self.pack = pack
         self.runtime = runtime
-        self.detector = SecondTries(Detector(open_detector(pack, folder, runtime), min_confidence))
-        self._embedder = open_embedder(pack, folder, runtime)
-        self._landmarker = (
-            Landmarker(folder / POINTS_106.name, runtime) if POINTS_106 in pack.others else None
-        )
-        self._gender_age = GenderAge(folder / GENDER_AGE.name, runtime) if GENDER_AGE in pack.others else None
+        self.min_score = scores_of(pack).least if min_confidence is None else min_confidence
+        self._folder = folder
         self._metrics = metrics
+        self._opening = Lock()
+        self._opened: _Networks | None = None
+
+    def open(self) -> None:
+        """Open the networks: a second, and half of the memory that a process takes."""
+        self._networks()
+
+    def _networks(self) -> _Networks:
+        with self._opening:
+            self._opened = self._opened or self._open()
+            return self._opened
+
+    def _open(self) -> _Networks:
+        pack, folder, runtime = self.pack, self._folder, self.runtime
+        return _Networks(
+            SecondTries(Detector(open_detector(pack, folder, runtime), self.min_score)),
+            open_embedder(pack, folder, runtime),
+            Landmarker(folder / POINTS_106.name, runtime) if POINTS_106 in pack.others else None,
+            GenderAge(folder / GENDER_AGE.name, runtime) if GENDER_AGE in pack.others else None,
+        )
+
+    @property
+    def detector(self) -> SecondTries:
+        """What finds faces."""
+        return self._networks().detector
 
     def analyse(self, picture: Picture, look: Look) -> tuple[Face, ...]:
         """Find the faces of a picture; largest box first."""
@@ -100,18 +133,19 @@ class Pipeline:
 
     def _details(self, image: Pixels, detection: Detection, detail: Detail) -> Details | None:
         """None without a model of 106 points: there is more to say of no face than the detector said."""
-        if self._landmarker is None:
+        networks = self._networks()
+        if networks.landmarker is None:
             return None
         height, width = image.shape[:2]
-        points = self._landmarker.points(image, detection)
+        points = networks.landmarker.points(image, detection)
         details = Details(
             landmarks=landmarks.thirty(points, width, height),
             pose=with_profiles(pose_of_106(points), pose_of_five(detection.points)),
             eyes_open=eyes_open(points),
             mouth_open=mouth_open(points),
         )
-        if detail is Detail.AGE_AND_GENDER and self._gender_age is not None:
-            gender, age = self._gender_age.look(image, detection)
+        if detail is Detail.AGE_AND_GENDER and networks.gender_age is not None:
+            gender, age = networks.gender_age.look(image, detection)
             details = replace(details, gender=gender, age=age)
         return details
 
@@ -139,7 +173,9 @@ class Pipeline:
     def _embedded(self, view: View, face: Face, look: Look) -> Face:
         """A face with its embedding, unless that shows that the face is too poor."""
         with self._metrics.stage("embed"):
-            vector, length = self._embedder.embed(view.seen, view.detection.points, mirror=look.mirror)
+            vector, length = self._networks().embedder.embed(
+                view.seen, view.detection.points, mirror=look.mirror
+            )
         usual = self.pack.usual_vector_length
         face = replace(face, strength=None if usual is None else length / usual, embedding=vector)
         reasons = reasons_against(face, look.quality)

@@ -177,7 +177,7 @@ def _beside_insightface(
     if pack.family is not Family.INSIGHTFACE:
         return ()
     model = folder_of(pack, settings.models_path) / pack.detector.name
-    against = contenders(model, engine.pipeline.detector.first.min_score, photos)
+    against = contenders(model, engine.pipeline.min_score, photos)
     print("detectors: ms a photo on one thread; false positives in all, recall from 20, 40, 80 px")
     for one in against:
         print(f"  {one.name}: {one.ms:.1f} ms")
