@@ -18,7 +18,10 @@ from app.store.vector_index_names import name_of
 from app.store.vectors import distance_to, has_size, most_distance, sized
 
 LEAST_CANDIDATES, MOST_CANDIDATES = 400, 1000
-"""How many an index looks at: 2.5 times as many as are wanted, within these. The most is pgvector's."""
+"""How many an index looks at: 2.5 times as many as are wanted, or one in so many rows, within these. The most is
+pgvector's.
+"""
+_ROWS_OF_A_CANDIDATE = 1000
 # Of the candidates so many are taken. For a single one more than are alive pgvector would look at as many
 # again, and faces that were deleted a moment ago are candidates, too.
 _TAKEN = 0.8
@@ -26,7 +29,9 @@ _TAKEN = 0.8
 _TRUSTED = 0.5
 
 _IS_THERE = "SELECT coalesce(bool_or(indisvalid), false) FROM pg_index WHERE indexrelid = to_regclass(:index)"
-_HAS_INDEX = text(_IS_THERE)
+_ROWS_OF_INDEX = text(
+    "SELECT reltuples FROM pg_class JOIN pg_index ON indexrelid = oid WHERE indisvalid AND oid = to_regclass(:index)"
+)
 # PostgreSQL asks it once a statement, before the first row.
 _UNLESS_INDEXED = text(f"NOT ({_IS_THERE})")
 # For one transaction: every way but the index has to sort.
@@ -73,9 +78,10 @@ async def nearest(
         async with database.reading() as reader:
             # One trip for most: whoever finds something has no index.
             rows = await _rows_of(reader, _exact_unless_indexed(*statement), {**wanted, **index})
-            if rows or not await reader.scalar(_HAS_INDEX, index):
+            indexed = None if rows else await reader.scalar(_ROWS_OF_INDEX, index)
+            if indexed is None:
                 return rows
-        found = await _by_index(database, _indexed(*statement), wanted, limit)
+        found = await _by_index(database, _indexed(*statement), wanted, limit, indexed)
         if found is not None:
             return found
     async with database.reading() as reader:
@@ -83,10 +89,10 @@ async def nearest(
 
 
 async def _by_index(
-    database: Database, query: Select[Any], wanted: Mapping[str, Any], limit: int
+    database: Database, query: Select[Any], wanted: Mapping[str, Any], limit: int, indexed: float
 ) -> Rows | None:
-    """What an index finds; None for more answers than it is trusted with."""
-    enough = math.ceil(limit / _TRUSTED / _TAKEN)
+    """What an index of so many rows finds; None for more answers than it is trusted with."""
+    enough = max(math.ceil(limit / _TRUSTED / _TAKEN), round(indexed / _ROWS_OF_A_CANDIDATE))
     candidates = min(MOST_CANDIDATES, max(LEAST_CANDIDATES, enough))
     taken = math.floor(_TAKEN * candidates)
     trusted = math.floor(_TRUSTED * taken)
