@@ -18,6 +18,8 @@ _LISTENING = re.compile(r"listening on (http://\S+),")
 _WORKING = re.compile(r"worker \d+ works")
 START_TIMEOUT_S = 240
 STOP_TIMEOUT_S = 120
+# Of the environment; RUNTIME, for a service that is measured or tested has the engine of this process.
+_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "RUNTIME")
 
 
 class ServiceFailedError(Exception):
@@ -98,7 +100,7 @@ def _spawn(
         "METRICS_PORT": "0",
         **settings,
     }
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     return subprocess.Popen(
         [sys.executable, "-m", "app", command],
         stdin=subprocess.DEVNULL,

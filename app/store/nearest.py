@@ -18,8 +18,8 @@ from app.store.vector_index_names import name_of
 from app.store.vectors import distance_to, has_size, most_distance, sized
 
 LEAST_CANDIDATES, MOST_CANDIDATES = 400, 1000
-"""How many an index looks at: 2.5 times as many as are wanted, or one in so many rows, within these. The most is
-pgvector's.
+"""How many an index looks at: 2.5 times as many as are wanted, or a share of the rows, within these. The
+most is pgvector's.
 """
 _ROWS_OF_A_CANDIDATE = 1000
 # Of the candidates so many are taken. For a single one more than are alive pgvector would look at as many
@@ -30,7 +30,8 @@ _TRUSTED = 0.5
 
 _IS_THERE = "SELECT coalesce(bool_or(indisvalid), false) FROM pg_index WHERE indexrelid = to_regclass(:index)"
 _ROWS_OF_INDEX = text(
-    "SELECT reltuples FROM pg_class JOIN pg_index ON indexrelid = oid WHERE indisvalid AND oid = to_regclass(:index)"
+    "SELECT reltuples FROM pg_class JOIN pg_index ON indexrelid = oid"
+    " WHERE indisvalid AND oid = to_regclass(:index)"
 )
 # PostgreSQL asks it once a statement, before the first row.
 _UNLESS_INDEXED = text(f"NOT ({_IS_THERE})")
