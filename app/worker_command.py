@@ -72,7 +72,7 @@ def work(*, with_parent: bool) -> int:
 
 async def _work(settings: Settings, *, with_parent: bool) -> None:
     tracer = open_tracer(settings)
-    # Without photos to index, a worker takes half of the memory and a second less to start.
+    # Without photos to index, a worker takes a third to a half less memory, and a second less to start.
     async with open_resources(settings, Metrics(tracer), models_at_once=False) as resources:
         worker = Worker(resources.database, resources.metrics, lanes_of(resources), tracer)
         _stop_by_signal(worker)

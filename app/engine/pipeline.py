@@ -53,7 +53,7 @@ class Pipeline:
         self._opened: _Networks | None = None
 
     def open(self) -> None:
-        """Open the networks: a second, and half of the memory that a process takes."""
+        """Open the networks: a second, and a third to a half of a process's memory."""
         self._networks()
 
     def _networks(self) -> _Networks:
