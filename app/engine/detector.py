@@ -117,13 +117,13 @@ class Detector:
 
     Args:
         network: what finds faces with five points in a picture.
-        min_score: the least score of a face, 0..1; None for the network's own.
+        min_score: the least score of a face, 0..1.
     """
 
-    def __init__(self, network: Network, min_score: float | None) -> None:
+    def __init__(self, network: Network, min_score: float) -> None:
         self.scores = network.scores
         self._network = network
-        self.min_score = network.scores.least if min_score is None else min_score
+        self.min_score = min_score
 
     def detect(self, image: Pixels, *, tiny: Pass | None = None, alone: bool = False) -> list[Detection]:
         """The faces of an upright image, shape (height, width, 3), BGR; best score first.
