@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx
 import psycopg
+import pytest
 
 from app.measure.pairs_http import rekognition as rekognition_client
 from app.measure.service import RunningService, start
@@ -49,3 +50,8 @@ def _confirm_one_memory(urls: list[str]) -> None:
     found = last.search_faces_by_image(CollectionId="shared", Image={"Bytes": photos.astronaut()})
     face_ids = [match["Face"]["FaceId"] for match in found["FaceMatches"]]
     assert face_ids == [record["Face"]["FaceId"] for record in indexed["FaceRecords"]]
+    # The other replica was asked for it a moment ago.
+    first.delete_collection(CollectionId="shared")
+    for operation in (last.search_faces_by_image, last.search_users_by_image, last.index_faces):
+        with pytest.raises(last.exceptions.ResourceNotFoundException):
+            operation(CollectionId="shared", Image={"Bytes": photos.astronaut()})

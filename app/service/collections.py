@@ -1,5 +1,7 @@
 """Rules of collections."""
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +22,10 @@ from app.store.database import Database
 from app.store.queue import UPKEEP, Place
 
 MAX_TAGS = 200
+# For so long an answer counts before an image is worked on, which may itself wait longer for its turn: under
+# load each search would ask the same.
+_RECENT_S = 0.25
+_MOST_RECENT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,8 @@ class Collections:
     def __init__(self, database: Database, face_model_version: str) -> None:
         self._database = database
         self.face_model_version = face_model_version
+        # When it was asked last whether somebody may search a collection, and they might.
+        self._confirmed: dict[tuple[Caller, str], float] = {}
 
     async def create(self, caller: Caller, collection_id: str, tags: Mapping[str, str] | None = None) -> None:
         """Create a collection; ResourceAlreadyExistsException when it is there."""
@@ -72,6 +80,7 @@ class Collections:
         async with self._database.session(long=True) as session:
             await self.require(session, caller, collection_id)
             await remove(session, (caller.account_id, collection_id))
+        self._confirmed.clear()
 
     async def tags(self, caller: Caller, collection_id: str) -> dict[str, str]:
         """A collection's tags."""
@@ -122,10 +131,24 @@ class Collections:
                 collection_id, pinned=found.face_model_version, running=self.face_model_version
             )
 
-    async def confirm_searchable(self, caller: Caller, collection_id: str) -> None:
-        """The same at once, before an image costs anything."""
+    async def confirm_searchable(
+        self, caller: Caller, collection_id: str, *, since: float | None = None
+    ) -> None:
+        """The same at once, before an image costs anything.
+
+        Args:
+            since: a moment of `time.monotonic` after which the database must have been asked. Who found
+                nothing needs it, for the collection may be gone; else a moment ago is enough.
+        """
+        key, now = (caller, collection_id), time.monotonic()
+        if self._confirmed.get(key, -math.inf) >= (now - _RECENT_S if since is None else since):
+            return
+        self._confirmed.pop(key, None)
         async with self._database.reading() as reader:
             await self.require_searchable(reader, caller, collection_id)
+        if len(self._confirmed) >= _MOST_RECENT:
+            self._confirmed.clear()
+        self._confirmed[key] = now
 
 
 async def remove(session: AsyncConnection, place: Place) -> None:

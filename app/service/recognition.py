@@ -1,5 +1,6 @@
 """Rules of detecting, indexing, searching and comparing faces."""
 
+import time
 from dataclasses import dataclass
 from typing import Self
 from uuid import UUID, uuid4
@@ -173,9 +174,12 @@ class Recognition:
         Raises:
             NoFaceFound: the image has no face.
         """
+        began = time.monotonic()
         await self._collections.confirm_searchable(caller, collection_id)
         searched, _ = await self.largest_face(image, quality)
         matches = await self._nearest(caller, collection_id, embedding_of(searched), threshold, limit)
+        if not matches:
+            await self._collections.confirm_searchable(caller, collection_id, since=began)
         self._savings.count(caller.account_id, "SearchFacesByImage")
         return ImageSearch(searched, matches)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -246,6 +247,7 @@ class Users:
         most_faces: int,
     ) -> UserImageSearch:
         """Users like the largest face of an image that passes the quality level."""
+        began = time.monotonic()
         await self._collections.confirm_searchable(caller, collection_id)
         look = Look(Embed.LARGEST, most_faces, quality, Detail.POINTS)
         found = await self._analyser.analyse(image, look)
@@ -259,6 +261,8 @@ class Users:
         if searched is not None:
             place = (caller.account_id, collection_id)
             matches = await self._nearest(place, embedding_of(searched), threshold, limit)
+        if not matches:
+            await self._collections.confirm_searchable(caller, collection_id, since=began)
         self._savings.count(caller.account_id, "SearchUsersByImage")
         return UserImageSearch(searched, unsearched, matches)
 
