@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Row, Select, Table, bindparam, select, text
+from sqlalchemy import Column, ColumnElement, Double, Row, Select, Table, bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain import Vector
-from app.store.database import Database
+from app.store import sketches
+from app.store.database import Database, StatementFailedError
 from app.store.queue import Place
 from app.store.vector_index_names import name_of
-from app.store.vectors import distance_to, has_size, most_distance, sized
+from app.store.vectors import Halfvec, distance_to, has_size, most_distance
 
 LEAST_CANDIDATES, MOST_CANDIDATES = 400, 1000
 """How many an index looks at: 2.5 times as many as are wanted, or a share of the rows, within these. The
@@ -27,6 +28,7 @@ _ROWS_OF_A_CANDIDATE = 1000
 _TAKEN = 0.8
 # An answer of more than this share of those taken misses too many.
 _TRUSTED = 0.5
+_UNDEFINED_FUNCTION = "42883"
 
 _IS_THERE = "SELECT coalesce(bool_or(indisvalid), false) FROM pg_index WHERE indexrelid = to_regclass(:index)"
 _ROWS_OF_INDEX = text(
@@ -82,7 +84,7 @@ async def nearest(
             indexed = None if rows else await reader.scalar(_ROWS_OF_INDEX, index)
             if indexed is None:
                 return rows
-        found = await _by_index(database, _indexed(*statement), wanted, limit, indexed)
+        found = await _by_index(database, _indexed(*statement, index["index"]), wanted, limit, indexed)
         if found is not None:
             return found
     async with database.reading() as reader:
@@ -92,15 +94,20 @@ async def nearest(
 async def _by_index(
     database: Database, query: Select[Any], wanted: Mapping[str, Any], limit: int, indexed: float
 ) -> Rows | None:
-    """What an index of so many rows finds; None for more answers than it is trusted with."""
+    """What an index of so many rows finds; None for more than it is trusted with, and where it is gone."""
     enough = max(math.ceil(limit / _TRUSTED / _TAKEN), round(indexed / _ROWS_OF_A_CANDIDATE))
     candidates = min(MOST_CANDIDATES, max(LEAST_CANDIDATES, enough))
     taken = math.floor(_TAKEN * candidates)
     trusted = math.floor(_TRUSTED * taken)
     most = {"taken": taken, "most": min(limit, trusted + 1)}
-    async with database.session() as session:
-        await session.execute(_PREPARE, {"candidates": str(candidates)})
-        found = await _rows_of(session, query, {**wanted, **most})
+    try:
+        async with database.session() as session:
+            await session.execute(_PREPARE, {"candidates": str(candidates)})
+            found = await _rows_of(session, query, {**wanted, **most})
+    except StatementFailedError as error:
+        if error.sqlstate != _UNDEFINED_FUNCTION:
+            raise
+        return None
     return found if len(found) <= trusted else None
 
 
@@ -128,16 +135,17 @@ def _exact_unless_indexed(
 
 @lru_cache
 def _indexed(
-    table: Table, key: Column[Any], shown: tuple[Column[Any], ...], size: int, leaves_out: bool
+    table: Table, key: Column[Any], shown: tuple[Column[Any], ...], size: int, leaves_out: bool, index: str
 ) -> Select[Any]:
-    """Compares candidates, which an index of vectors of this size finds."""
+    """Compares candidates: those with the nearest sketches, which an index of this name finds."""
     embedding: Column[list[float]] = table.c.embedding
-    distance = distance_to(sized(embedding, size), "probe", size)
+    probe = bindparam("probe", type_=Halfvec(size))
+    sketch, its = (sketches.sketched(index, vector, size) for vector in (embedding, probe))
     nearby = (
         _rows(table, shown)
-        .add_columns(distance.label("distance"))
+        .add_columns(distance_to(embedding, "probe", size).label("distance"))
         .where(has_size(embedding, size))
-        .order_by(distance)
+        .order_by(sketch.op("<#>", return_type=Double())(its))
         .limit(bindparam("taken"))
         .subquery()
     ).c

@@ -4,14 +4,17 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import numpy as np
 import psycopg
 import pytest
+from sqlalchemy import text
 
 from app.domain import Box, PublicId, StoredFace, Vector
+from app.measure.spread import Spread
 from app.service.collections import remove
 from app.service.vector_indexes import VectorIndexes
 from app.store import collections, faces, migrate, nearest, queue, users, vector_indexes
@@ -19,6 +22,7 @@ from app.store.database import Database
 from app.store.embedded import EmbeddedPostgres
 from app.store.queue import Place
 from app.store.vector_index_names import name_of, stem_of
+from tests.store.postgres_programs import call
 
 ONE, OTHER = "111111111111", "222222222222"
 # ':' and quotes, though no door lets them in: ids become part of a statement.
@@ -120,7 +124,7 @@ def scans(url: str) -> int:
         assert time.monotonic() < deadline, "a connection is still open"
         time.sleep(0.01)
     [(count,)] = execute(
-        url, "SELECT coalesce(sum(idx_scan), 0) FROM pg_stat_user_indexes WHERE indexrelname ~ '_near_'"
+        url, "SELECT coalesce(sum(idx_scan), 0) FROM pg_stat_user_indexes WHERE indexrelname ~ '_sketch_'"
     )
     return int(count)
 
@@ -331,10 +335,10 @@ def test_one_builds_at_a_time_and_nobody_builds_twice(url: str) -> None:
         # The same job by two workers, as after a lost lease.
         await asyncio.gather(bench.indexes.work(claim), rival.indexes.work(claim))
         await rival.close()
-        before = execute(url, "SELECT oid FROM pg_class WHERE relname ~ '_near_'")
+        before = execute(url, "SELECT oid FROM pg_class WHERE relname ~ '_sketch_'")
         assert len(before) == 1
         await bench.indexes.work(claim)
-        assert execute(url, "SELECT oid FROM pg_class WHERE relname ~ '_near_'") == before
+        assert execute(url, "SELECT oid FROM pg_class WHERE relname ~ '_sketch_'") == before
 
     run(url, work)
 
@@ -408,6 +412,69 @@ def test_nobody_has_an_index_where_it_is_turned_off(url: str) -> None:
     run(url, work)
 
 
+def test_indexes_of_whole_vectors_and_functions_without_an_index_are_taken_away(url: str) -> None:
+    old = f"faces_near_{'0' * 32}_{SIZE}"
+    place = (ONE, LARGE)
+
+    async def work(bench: Bench) -> None:
+        await bench.fill(place, units(FACES))
+        assert await bench.upkeep() == 1
+        [(name, _)] = await bench.present()
+        execute(
+            url, f"CREATE INDEX {old} ON faces_11 USING hnsw ((embedding::halfvec({SIZE})) halfvec_ip_ops)"
+        )
+        execute(url, f"DROP INDEX {name}")
+        probe = units(1, 2)[0]
+        assert len(await bench.find(place, probe)) == 20
+        assert await bench.present() == [(old, True), (name, False)]
+        assert await bench.upkeep() == 2
+        assert await bench.present() == [(name, True)]
+        await bench.fill(place, probe[None], first=FACES + 1)
+        assert (await bench.find(place, probe, limit=1))[0][0] == FACES + 1
+
+    run(url, work)
+
+
+def test_a_search_whose_index_goes_meanwhile_is_exact(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nearest, "_ROWS_OF_INDEX", text("SELECT 1500 WHERE :index <> ''"))
+    place, stored = (ONE, "small"), units(9)
+
+    async def work(bench: Bench) -> None:
+        await bench.fill(place, stored)
+        assert await bench.find(place, -stored[0], min_cosine=0.9) == []
+
+    run(url, work)
+
+
+def test_an_index_finds_people_and_comes_back_from_a_backup(server: str, url: str, tmp_path: Path) -> None:
+    """Made-up people whose vectors spread like real ones, searched by second photos."""
+    place, spread, draw = (ONE, LARGE), Spread.load(), np.random.default_rng(3)
+    people = spread.centres(draw, FACES)
+    stored, probes = spread.photos(draw, people), spread.photos(draw, people[:100])
+
+    async def first(bench: Bench, *, by_index: bool) -> list[int]:
+        return [(await bench.find(place, probe, limit=1, by_index=by_index))[0][0] for probe in probes]
+
+    async def build(bench: Bench) -> list[int]:
+        await bench.fill(place, stored)
+        await bench.upkeep()
+        return await first(bench, by_index=False)
+
+    async def search(bench: Bench) -> list[int]:
+        assert await bench.present() == [(name_of("faces", place, 512), True)]
+        return await first(bench, by_index=True)
+
+    exact = run(url, build)
+    assert run(url, search) == exact
+    execute(server, 'CREATE DATABASE "restored"')
+    restored = server.replace("/postgres?", "/restored?")
+    dump = str(tmp_path / "dump")
+    call("pg_dump", "--format=custom", "--file", dump, url=url)
+    call("pg_restore", "--exit-on-error", dump, url=restored)
+    assert run(restored, search) == exact
+    assert scans(restored) == len(probes)
+
+
 def test_an_older_release_is_left_no_index(url: str) -> None:
     async def work(bench: Bench) -> None:
         await bench.fill((ONE, LARGE), units(FACES))
@@ -416,7 +483,8 @@ def test_an_older_release_is_left_no_index(url: str) -> None:
 
     run(url, work)
     migrate.downgrade(url, "0007")
-    assert execute(url, "SELECT relname FROM pg_class WHERE relname ~ '_near_'") == []
+    for names in ("SELECT relname FROM pg_class WHERE relname", "SELECT proname FROM pg_proc WHERE proname"):
+        assert execute(url, f"{names} ~ '_sketch_'") == []
     migrate.upgrade(url)
 
 
