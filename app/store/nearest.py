@@ -8,7 +8,22 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Double, Row, Select, Table, bindparam, select, text
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    CompoundSelect,
+    Double,
+    Executable,
+    Row,
+    Select,
+    Table,
+    bindparam,
+    literal_column,
+    null,
+    select,
+    text,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain import Vector
@@ -19,24 +34,23 @@ from app.store.vector_index_names import name_of
 from app.store.vectors import Halfvec, distance_to, has_size, most_distance
 
 LEAST_CANDIDATES, MOST_CANDIDATES = 400, 1000
-"""How many an index looks at: 2.5 times as many as are wanted, or a share of the rows, within these. The
-most is pgvector's.
+"""How many an index looks at: enough for those taken, or a share of the rows, within these. The most is
+pgvector's.
 """
 _ROWS_OF_A_CANDIDATE = 1000
-# Of the candidates so many are taken. For a single one more than are alive pgvector would look at as many
-# again, and faces that were deleted a moment ago are candidates, too.
+# So many candidates are taken, or four times as many as are wanted: PostgreSQL makes the sketch of each
+# again, which takes as long as comparing fifteen vectors.
+_LEAST_TAKEN = 200
+# Of the candidates no more than these are taken. For a single one more than are alive pgvector would look at
+# as many again, and faces that were deleted a moment ago are candidates, too.
 _TAKEN = 0.8
-# An answer of more than this share of those taken misses too many.
-_TRUSTED = 0.5
+# An answer of more than this share of those taken misses too many: sketches have another order than vectors.
+_TRUSTED = 0.25
 _UNDEFINED_FUNCTION = "42883"
 
 _IS_THERE = "SELECT coalesce(bool_or(indisvalid), false) FROM pg_index WHERE indexrelid = to_regclass(:index)"
-_ROWS_OF_INDEX = text(
-    "SELECT reltuples FROM pg_class JOIN pg_index ON indexrelid = oid"
-    " WHERE indisvalid AND oid = to_regclass(:index)"
-)
-# PostgreSQL asks it once a statement, before the first row.
-_UNLESS_INDEXED = text(f"NOT ({_IS_THERE})")
+# PostgreSQL asks these once a statement, before the first row.
+_IF_INDEXED, _UNLESS_INDEXED = text(f"({_IS_THERE})"), text(f"NOT ({_IS_THERE})")
 # For one transaction: every way but the index has to sort.
 _PREPARE = text("""
     SELECT set_config('hnsw.ef_search', :candidates, true),
@@ -79,12 +93,11 @@ async def nearest(
     if by_index:
         index = {"index": name_of(table.name, place, len(probe))}
         async with database.reading() as reader:
-            # One trip for most: whoever finds something has no index.
             rows = await _rows_of(reader, _exact_unless_indexed(*statement), {**wanted, **index})
-            indexed = None if rows else await reader.scalar(_ROWS_OF_INDEX, index)
-            if indexed is None:
-                return rows
-        found = await _by_index(database, _indexed(*statement, index["index"]), wanted, limit, indexed)
+        if not rows or getattr(rows[-1], key.name) is not None:
+            return rows
+        query = _indexed(*statement, index["index"])
+        found = await _by_index(database, query, {**wanted, **index}, limit, rows[-1].distance)
         if found is not None:
             return found
     async with database.reading() as reader:
@@ -95,15 +108,18 @@ async def _by_index(
     database: Database, query: Select[Any], wanted: Mapping[str, Any], limit: int, indexed: float
 ) -> Rows | None:
     """What an index of so many rows finds; None for more than it is trusted with, and where it is gone."""
-    enough = max(math.ceil(limit / _TRUSTED / _TAKEN), round(indexed / _ROWS_OF_A_CANDIDATE))
+    taken = max(_LEAST_TAKEN, math.ceil(limit / _TRUSTED))
+    enough = max(math.ceil(taken / _TAKEN), round(indexed / _ROWS_OF_A_CANDIDATE))
     candidates = min(MOST_CANDIDATES, max(LEAST_CANDIDATES, enough))
-    taken = math.floor(_TAKEN * candidates)
+    taken = min(taken, math.floor(_TAKEN * candidates))
     trusted = math.floor(_TRUSTED * taken)
     most = {"taken": taken, "most": min(limit, trusted + 1)}
     try:
         async with database.session() as session:
             await session.execute(_PREPARE, {"candidates": str(candidates)})
             found = await _rows_of(session, query, {**wanted, **most})
+            if not found and not await session.scalar(text(_IS_THERE), {"index": wanted["index"]}):
+                return None
     except StatementFailedError as error:
         if error.sqlstate != _UNDEFINED_FUNCTION:
             raise
@@ -111,7 +127,7 @@ async def _by_index(
     return found if len(found) <= trusted else None
 
 
-async def _rows_of(reader: AsyncConnection, query: Select[Any], values: Mapping[str, Any]) -> Rows:
+async def _rows_of(reader: AsyncConnection, query: Executable, values: Mapping[str, Any]) -> Rows:
     found: Rows = (await reader.execute(query, values)).all()
     return found
 
@@ -128,9 +144,15 @@ def _exact(
 @lru_cache
 def _exact_unless_indexed(
     table: Table, key: Column[Any], shown: tuple[Column[Any], ...], size: int, leaves_out: bool
-) -> Select[Any]:
-    """The same, and nothing where there is an index."""
-    return _exact(table, key, shown, size, leaves_out).where(_UNLESS_INDEXED)
+) -> CompoundSelect[Any]:
+    """The same; where there is an index, one row without a key whose distance is how many rows that has."""
+    compared = _exact(table, key, shown, size, leaves_out).where(_UNLESS_INDEXED).subquery()
+    indexed = (
+        select(*(null().label(column.name) for column in shown), literal_column("reltuples::float8"))
+        .select_from(text("pg_class JOIN pg_index ON indexrelid = oid"))
+        .where(text("indisvalid AND oid = to_regclass(:index)"))
+    )
+    return union_all(select(compared), indexed)
 
 
 @lru_cache
@@ -144,7 +166,7 @@ def _indexed(
     nearby = (
         _rows(table, shown)
         .add_columns(distance_to(embedding, "probe", size).label("distance"))
-        .where(has_size(embedding, size))
+        .where(has_size(embedding, size), _IF_INDEXED)
         .order_by(sketch.op("<#>", return_type=Double())(its))
         .limit(bindparam("taken"))
         .subquery()

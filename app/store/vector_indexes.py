@@ -135,7 +135,8 @@ async def build(connection: AsyncConnection, crowd: Crowd, memory_mb: int) -> No
         f"WITH (m = {_LINKS}, ef_construction = {_BUILD_CANDIDATES}) "
         f"WHERE account_id = {account} AND collection_id = {collection} AND vector_dims(embedding) = {size}"
     )
-    await sketches.define(connection, name, crowd.table.c.embedding, crowd.place, size)
+    if not await sketches.define(connection, name, crowd.table, crowd.place, size):
+        return
     await connection.execute(_SET, {"name": "maintenance_work_mem", "value": f"{memory_mb}MB"})
     try:
         await connection.execute(statement)
@@ -143,18 +144,19 @@ async def build(connection: AsyncConnection, crowd: Crowd, memory_mb: int) -> No
         if getattr(error.orig, "sqlstate", None) != _NO_SPACE:
             raise
         # Processes that build together share memory, of which a container may have little; one needs none.
-        await _drop_index(connection, name)
+        await drop_index(connection, name)
         await connection.execute(_SET, {"name": "max_parallel_maintenance_workers", "value": "0"})
         await connection.execute(statement)
 
 
 async def drop(connection: AsyncConnection, name: str) -> None:
     """Take an index away while its table is read and written, and its function."""
-    await _drop_index(connection, name)
+    await drop_index(connection, name)
     await sketches.drop(connection, name)
 
 
-async def _drop_index(connection: AsyncConnection, name: str) -> None:
+async def drop_index(connection: AsyncConnection, name: str) -> None:
+    """The same, but its function stays, which only who has the turn may take: an index may be under way."""
     await connection.execute(text(f"DROP INDEX CONCURRENTLY IF EXISTS {name}"))
 
 

@@ -11,7 +11,6 @@ from uuid import UUID, uuid4
 import numpy as np
 import psycopg
 import pytest
-from sqlalchemy import text
 
 from app.domain import Box, PublicId, StoredFace, Vector
 from app.measure.spread import Spread
@@ -359,6 +358,8 @@ def test_a_rebuild_of_a_collection_has_no_index_in_its_way(url: str) -> None:
         assert await bench.upkeep() == 0  # it serves until the switch
         assert len(await bench.present()) == 1
         await bench.indexes.take_away(place)
+        assert execute(url, "SELECT relname FROM pg_class WHERE relname ~ '_sketch_'") == []
+        assert await bench.upkeep() == 1  # its function
         assert await bench.present() == []
         assert await bench.upkeep() == 0
         half = SIZE // 2
@@ -435,13 +436,28 @@ def test_indexes_of_whole_vectors_and_functions_without_an_index_are_taken_away(
     run(url, work)
 
 
-def test_a_search_whose_index_goes_meanwhile_is_exact(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest, "_ROWS_OF_INDEX", text("SELECT 1500 WHERE :index <> ''"))
-    place, stored = (ONE, "small"), units(9)
+@pytest.mark.parametrize("function_stays", [True, False])
+def test_a_search_whose_index_goes_meanwhile_is_exact(
+    url: str, monkeypatch: pytest.MonkeyPatch, *, function_stays: bool
+) -> None:
+    place, by_index = (ONE, LARGE), nearest._by_index
+
+    async def too_late(*arguments: Any) -> Any:
+        name = name_of("faces", place, SIZE)
+        execute(url, f"DROP INDEX {name}")
+        if not function_stays:
+            execute(url, f"DROP FUNCTION {name}")
+        found = await by_index(*arguments)
+        assert found is None
+        return found
 
     async def work(bench: Bench) -> None:
-        await bench.fill(place, stored)
-        assert await bench.find(place, -stored[0], min_cosine=0.9) == []
+        await bench.fill(place, units(FACES))
+        await bench.upkeep()
+        probe = units(1, 2)[0]
+        exact = await bench.find(place, probe, by_index=False)
+        monkeypatch.setattr(nearest, "_by_index", too_late)
+        assert await bench.find(place, probe) == exact
 
     run(url, work)
 
