@@ -80,7 +80,7 @@ class VectorIndexes:
         if names:
             async with self._maintenance.alone() as connection:
                 for name in names:
-                    await store.drop_index(connection, name)
+                    await store.drop(connection, name)
 
     async def _mend(self, stem: str) -> bool:
         """Build or drop what a stem stands for; False while somebody else builds."""

@@ -12,7 +12,6 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     CompoundSelect,
-    Double,
     Executable,
     Row,
     Select,
@@ -27,30 +26,25 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain import Vector
-from app.store import sketches
-from app.store.database import Database, StatementFailedError
+from app.store.database import Database
 from app.store.queue import Place
 from app.store.vector_index_names import name_of
-from app.store.vectors import Halfvec, distance_to, has_size, most_distance
+from app.store.vectors import distance_to, has_size, most_distance, sized
 
 LEAST_CANDIDATES, MOST_CANDIDATES = 400, 1000
-"""How many an index looks at: enough for those taken, or a share of the rows, within these. The most is
-pgvector's.
+"""How many an index looks at: 2.5 times as many as are wanted, or a share of the rows, within these. The
+most is pgvector's.
 """
 _ROWS_OF_A_CANDIDATE = 1000
-# So many candidates are taken, or four times as many as are wanted: PostgreSQL makes the sketch of each
-# again, which takes as long as comparing fifteen vectors.
-_LEAST_TAKEN = 200
-# Of the candidates no more than these are taken. For a single one more than are alive pgvector would look at
-# as many again, and faces that were deleted a moment ago are candidates, too.
+# Of the candidates so many are taken. For a single one more than are alive pgvector would look at as many
+# again, and faces that were deleted a moment ago are candidates, too.
 _TAKEN = 0.8
-# An answer of more than this share of those taken misses too many: sketches have another order than vectors.
-_TRUSTED = 0.25
-_UNDEFINED_FUNCTION = "42883"
+# An answer of more than this share of those taken misses too many.
+_TRUSTED = 0.5
 
 _IS_THERE = "SELECT coalesce(bool_or(indisvalid), false) FROM pg_index WHERE indexrelid = to_regclass(:index)"
-# PostgreSQL asks these once a statement, before the first row.
-_IF_INDEXED, _UNLESS_INDEXED = text(f"({_IS_THERE})"), text(f"NOT ({_IS_THERE})")
+# PostgreSQL asks it once a statement, before the first row.
+_UNLESS_INDEXED = text(f"NOT ({_IS_THERE})")
 # For one transaction: every way but the index has to sort.
 _PREPARE = text("""
     SELECT set_config('hnsw.ef_search', :candidates, true),
@@ -96,8 +90,7 @@ async def nearest(
             rows = await _rows_of(reader, _exact_unless_indexed(*statement), {**wanted, **index})
         if not rows or getattr(rows[-1], key.name) is not None:
             return rows
-        query = _indexed(*statement, index["index"])
-        found = await _by_index(database, query, {**wanted, **index}, limit, rows[-1].distance)
+        found = await _by_index(database, _indexed(*statement), wanted, limit, rows[-1].distance)
         if found is not None:
             return found
     async with database.reading() as reader:
@@ -107,23 +100,15 @@ async def nearest(
 async def _by_index(
     database: Database, query: Select[Any], wanted: Mapping[str, Any], limit: int, indexed: float
 ) -> Rows | None:
-    """What an index of so many rows finds; None for more than it is trusted with, and where it is gone."""
-    taken = max(_LEAST_TAKEN, math.ceil(limit / _TRUSTED))
-    enough = max(math.ceil(taken / _TAKEN), round(indexed / _ROWS_OF_A_CANDIDATE))
+    """What an index of so many rows finds; None for more answers than it is trusted with."""
+    enough = max(math.ceil(limit / _TRUSTED / _TAKEN), round(indexed / _ROWS_OF_A_CANDIDATE))
     candidates = min(MOST_CANDIDATES, max(LEAST_CANDIDATES, enough))
-    taken = min(taken, math.floor(_TAKEN * candidates))
+    taken = math.floor(_TAKEN * candidates)
     trusted = math.floor(_TRUSTED * taken)
     most = {"taken": taken, "most": min(limit, trusted + 1)}
-    try:
-        async with database.session() as session:
-            await session.execute(_PREPARE, {"candidates": str(candidates)})
-            found = await _rows_of(session, query, {**wanted, **most})
-            if not found and not await session.scalar(text(_IS_THERE), {"index": wanted["index"]}):
-                return None
-    except StatementFailedError as error:
-        if error.sqlstate != _UNDEFINED_FUNCTION:
-            raise
-        return None
+    async with database.session() as session:
+        await session.execute(_PREPARE, {"candidates": str(candidates)})
+        found = await _rows_of(session, query, {**wanted, **most})
     return found if len(found) <= trusted else None
 
 
@@ -157,17 +142,16 @@ def _exact_unless_indexed(
 
 @lru_cache
 def _indexed(
-    table: Table, key: Column[Any], shown: tuple[Column[Any], ...], size: int, leaves_out: bool, index: str
+    table: Table, key: Column[Any], shown: tuple[Column[Any], ...], size: int, leaves_out: bool
 ) -> Select[Any]:
-    """Compares candidates: those with the nearest sketches, which an index of this name finds."""
+    """Compares candidates, which an index of vectors of this size finds."""
     embedding: Column[list[float]] = table.c.embedding
-    probe = bindparam("probe", type_=Halfvec(size))
-    sketch, its = (sketches.sketched(index, vector, size) for vector in (embedding, probe))
+    distance = distance_to(sized(embedding, size), "probe", size)
     nearby = (
         _rows(table, shown)
-        .add_columns(distance_to(embedding, "probe", size).label("distance"))
-        .where(has_size(embedding, size), _IF_INDEXED)
-        .order_by(sketch.op("<#>", return_type=Double())(its))
+        .add_columns(distance.label("distance"))
+        .where(has_size(embedding, size))
+        .order_by(distance)
         .limit(bindparam("taken"))
         .subquery()
     ).c

@@ -10,7 +10,7 @@ def stem_of(table: str, place: Place) -> str:
 
     A hash: ids may be long, and this becomes part of statements.
     """
-    return f"{table}_sketch_{hashlib.sha256('/'.join(place).encode()).hexdigest()[:32]}"
+    return f"{table}_near_{hashlib.sha256('/'.join(place).encode()).hexdigest()[:32]}"
 
 
 def name_of(table: str, place: Place, size: int) -> str:

@@ -11,7 +11,7 @@ from sqlalchemy import Table, func, literal_column, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store import index_jobs, sketches
+from app.store import index_jobs
 from app.store.queue import Place
 from app.store.tables import faces, users
 from app.store.vector_index_names import name_of, stem_of
@@ -22,14 +22,14 @@ Asked: TypeAlias = AsyncConnection | AsyncConnection
 
 # Measured at 100,000 made-up faces: docs/adr/0018.
 _LINKS = 32
-_BUILD_CANDIDATES = 200
+_BUILD_CANDIDATES = 100
 
 # Any number; the same in every worker.
 _LOCK = 7_203_115
 _NO_SPACE = "53100"
 _SET = text("SELECT set_config(:name, :value, false)")
-# `near` were those of whole vectors: of a collection that earlier versions knew.
-_NAME = r"^(faces|users)_(sketch|near)_[0-9a-f]{32}_\d+$"
+_NAME = r"^(faces|users)_near_[0-9a-f]{32}_\d+$"
+
 
 # No more rows are counted than decide.
 _CROWDS = {
@@ -91,14 +91,11 @@ async def are_possible(session: Asked) -> bool:
 
 
 async def present(session: Asked) -> list[VectorIndex]:
-    """All that are there, or that left a function behind."""
+    """All that are there."""
     rows = await session.execute(
         text("""
-            SELECT name, bool_or(valid) FROM (
-                SELECT relname, indisvalid, relnamespace FROM pg_class JOIN pg_index ON indexrelid = oid
-                UNION ALL SELECT proname, false, pronamespace FROM pg_proc
-            ) AS found (name, valid, schema)
-            WHERE schema = current_schema()::regnamespace AND name ~ :pattern GROUP BY name ORDER BY name
+            SELECT relname, indisvalid FROM pg_class JOIN pg_index ON indexrelid = oid
+            WHERE relname ~ :pattern AND relnamespace = current_schema()::regnamespace ORDER BY relname
         """),
         {"pattern": _NAME},
     )
@@ -131,12 +128,10 @@ async def build(connection: AsyncConnection, crowd: Crowd, memory_mb: int) -> No
     account, collection = (_literal(value) for value in crowd.place)
     statement = text(
         f"CREATE INDEX CONCURRENTLY {name} ON {part} "
-        f"USING hnsw (({name}(embedding)::halfvec({sketches.parts_of(size)})) halfvec_ip_ops) "
+        f"USING hnsw ((embedding::halfvec({size})) halfvec_ip_ops) "
         f"WITH (m = {_LINKS}, ef_construction = {_BUILD_CANDIDATES}) "
         f"WHERE account_id = {account} AND collection_id = {collection} AND vector_dims(embedding) = {size}"
     )
-    if not await sketches.define(connection, name, crowd.table, crowd.place, size):
-        return
     await connection.execute(_SET, {"name": "maintenance_work_mem", "value": f"{memory_mb}MB"})
     try:
         await connection.execute(statement)
@@ -144,19 +139,13 @@ async def build(connection: AsyncConnection, crowd: Crowd, memory_mb: int) -> No
         if getattr(error.orig, "sqlstate", None) != _NO_SPACE:
             raise
         # Processes that build together share memory, of which a container may have little; one needs none.
-        await drop_index(connection, name)
+        await drop(connection, name)
         await connection.execute(_SET, {"name": "max_parallel_maintenance_workers", "value": "0"})
         await connection.execute(statement)
 
 
 async def drop(connection: AsyncConnection, name: str) -> None:
-    """Take an index away while its table is read and written, and its function."""
-    await drop_index(connection, name)
-    await sketches.drop(connection, name)
-
-
-async def drop_index(connection: AsyncConnection, name: str) -> None:
-    """The same, but its function stays, which only who has the turn may take: an index may be under way."""
+    """Take an index away while its table is read and written."""
     await connection.execute(text(f"DROP INDEX CONCURRENTLY IF EXISTS {name}"))
 
 

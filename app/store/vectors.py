@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from pgvector import HalfVector
 from pgvector.sqlalchemy import HALFVEC
-from sqlalchemy import Column, ColumnElement, Dialect, Double, bindparam, func, literal_column
+from sqlalchemy import Column, ColumnElement, Dialect, Double, bindparam, cast, func, literal_column
 
 
 class _Bytes(psycopg.adapt.Dumper):
@@ -39,6 +39,11 @@ def _halves(vector: Any) -> HalfVector | None:
 def distance_to(embedding: ColumnElement[list[float]], probe: str, size: int) -> ColumnElement[float]:
     """The negative cosine of a column of unit vectors and a probe, a parameter of this name and size."""
     return embedding.op("<#>", return_type=Double())(bindparam(probe, type_=Halfvec(size)))
+
+
+def sized(embedding: Column[list[float]], size: int) -> ColumnElement[list[float]]:
+    """A column of vectors as an index holds it: of one size, which the column itself does not have."""
+    return cast(embedding, Halfvec(size))
 
 
 def has_size(embedding: Column[list[float]], size: int) -> ColumnElement[bool]:

@@ -123,7 +123,7 @@ def scans(url: str) -> int:
         assert time.monotonic() < deadline, "a connection is still open"
         time.sleep(0.01)
     [(count,)] = execute(
-        url, "SELECT coalesce(sum(idx_scan), 0) FROM pg_stat_user_indexes WHERE indexrelname ~ '_sketch_'"
+        url, "SELECT coalesce(sum(idx_scan), 0) FROM pg_stat_user_indexes WHERE indexrelname ~ '_near_'"
     )
     return int(count)
 
@@ -334,10 +334,10 @@ def test_one_builds_at_a_time_and_nobody_builds_twice(url: str) -> None:
         # The same job by two workers, as after a lost lease.
         await asyncio.gather(bench.indexes.work(claim), rival.indexes.work(claim))
         await rival.close()
-        before = execute(url, "SELECT oid FROM pg_class WHERE relname ~ '_sketch_'")
+        before = execute(url, "SELECT oid FROM pg_class WHERE relname ~ '_near_'")
         assert len(before) == 1
         await bench.indexes.work(claim)
-        assert execute(url, "SELECT oid FROM pg_class WHERE relname ~ '_sketch_'") == before
+        assert execute(url, "SELECT oid FROM pg_class WHERE relname ~ '_near_'") == before
 
     run(url, work)
 
@@ -358,8 +358,6 @@ def test_a_rebuild_of_a_collection_has_no_index_in_its_way(url: str) -> None:
         assert await bench.upkeep() == 0  # it serves until the switch
         assert len(await bench.present()) == 1
         await bench.indexes.take_away(place)
-        assert execute(url, "SELECT relname FROM pg_class WHERE relname ~ '_sketch_'") == []
-        assert await bench.upkeep() == 1  # its function
         assert await bench.present() == []
         assert await bench.upkeep() == 0
         half = SIZE // 2
@@ -413,43 +411,12 @@ def test_nobody_has_an_index_where_it_is_turned_off(url: str) -> None:
     run(url, work)
 
 
-def test_indexes_of_whole_vectors_and_functions_without_an_index_are_taken_away(url: str) -> None:
-    old = f"faces_near_{'0' * 32}_{SIZE}"
-    place = (ONE, LARGE)
-
-    async def work(bench: Bench) -> None:
-        await bench.fill(place, units(FACES))
-        assert await bench.upkeep() == 1
-        [(name, _)] = await bench.present()
-        execute(
-            url, f"CREATE INDEX {old} ON faces_11 USING hnsw ((embedding::halfvec({SIZE})) halfvec_ip_ops)"
-        )
-        execute(url, f"DROP INDEX {name}")
-        probe = units(1, 2)[0]
-        assert len(await bench.find(place, probe)) == 20
-        assert await bench.present() == [(old, True), (name, False)]
-        assert await bench.upkeep() == 2
-        assert await bench.present() == [(name, True)]
-        await bench.fill(place, probe[None], first=FACES + 1)
-        assert (await bench.find(place, probe, limit=1))[0][0] == FACES + 1
-
-    run(url, work)
-
-
-@pytest.mark.parametrize("function_stays", [True, False])
-def test_a_search_whose_index_goes_meanwhile_is_exact(
-    url: str, monkeypatch: pytest.MonkeyPatch, *, function_stays: bool
-) -> None:
+def test_a_search_whose_index_goes_meanwhile_is_exact(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     place, by_index = (ONE, LARGE), nearest._by_index
 
     async def too_late(*arguments: Any) -> Any:
-        name = name_of("faces", place, SIZE)
-        execute(url, f"DROP INDEX {name}")
-        if not function_stays:
-            execute(url, f"DROP FUNCTION {name}")
-        found = await by_index(*arguments)
-        assert found is None
-        return found
+        execute(url, f"DROP INDEX {name_of('faces', place, SIZE)}")
+        return await by_index(*arguments)
 
     async def work(bench: Bench) -> None:
         await bench.fill(place, units(FACES))
@@ -499,8 +466,7 @@ def test_an_older_release_is_left_no_index(url: str) -> None:
 
     run(url, work)
     migrate.downgrade(url, "0007")
-    for names in ("SELECT relname FROM pg_class WHERE relname", "SELECT proname FROM pg_proc WHERE proname"):
-        assert execute(url, f"{names} ~ '_sketch_'") == []
+    assert execute(url, "SELECT relname FROM pg_class WHERE relname ~ '_near_'") == []
     migrate.upgrade(url)
 
 
