@@ -42,9 +42,10 @@ _TAKEN = 0.8
 # An answer of more than this share of those taken misses too many.
 _TRUSTED = 0.5
 
-_IS_THERE = "SELECT coalesce(bool_or(indisvalid), false) FROM pg_index WHERE indexrelid = to_regclass(:index)"
+_PLACE_OF_INDEX = text("pg_class JOIN pg_index ON indexrelid = oid")
+_IS_VALID = text("indisvalid AND oid = to_regclass(:index)")
 # PostgreSQL asks it once a statement, before the first row.
-_UNLESS_INDEXED = text(f"NOT ({_IS_THERE})")
+_UNLESS_INDEXED = text(f"NOT EXISTS (SELECT FROM {_PLACE_OF_INDEX} WHERE {_IS_VALID})")
 # For one transaction: every way but the index has to sort.
 _PREPARE = text("""
     SELECT set_config('hnsw.ef_search', :candidates, true),
@@ -134,8 +135,8 @@ def _exact_unless_indexed(
     compared = _exact(table, key, shown, size, leaves_out).where(_UNLESS_INDEXED).subquery()
     indexed = (
         select(*(null().label(column.name) for column in shown), literal_column("reltuples::float8"))
-        .select_from(text("pg_class JOIN pg_index ON indexrelid = oid"))
-        .where(text("indisvalid AND oid = to_regclass(:index)"))
+        .select_from(_PLACE_OF_INDEX)
+        .where(_IS_VALID)
     )
     return union_all(select(compared), indexed)
 
