@@ -215,7 +215,7 @@ async def _stored_while_searching(
 
 async def _ids(database: Database, place: Place, probe: Vector, *, by_index: bool) -> list[UUID]:
     found = await faces.nearest(
-        database, *place, probe, min_cosine=MIN_COSINE, limit=LIMIT, by_index=by_index
+        database, *place, probe, model=MODEL, min_cosine=MIN_COSINE, limit=LIMIT, by_index=by_index
     )
     return [face.face_id for face, _ in found]
 

@@ -374,7 +374,12 @@ class Members:
     ) -> tuple[MemberMatch, ...]:
         with self._metrics.stage("search"):
             found = await user_store.nearest(
-                self._database, *place, probe, min_cosine=min_cosine, limit=limit
+                self._database,
+                *place,
+                probe,
+                model=self._collections.face_model_version,
+                min_cosine=min_cosine,
+                limit=limit,
             )
         self._metrics.searched(self._curve.similarity(found[0].cosine) if found else None)
         return tuple(

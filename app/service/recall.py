@@ -23,6 +23,7 @@ class DoneSearch:
     """A search and the ids of the faces that it found."""
 
     place: tuple[str, str]
+    model: str
     probe: Vector
     min_cosine: float
     limit: int
@@ -54,6 +55,7 @@ class RecallSampler:
                 self._database,
                 *search.place,
                 search.probe,
+                model=search.model,
                 min_cosine=search.min_cosine,
                 limit=search.limit,
                 leave_out=search.leave_out,

@@ -271,13 +271,19 @@ class Recognition:
         limit: int,
         leave_out: UUID | None = None,
     ) -> tuple[Match, ...]:
-        place = (caller.account_id, collection_id)
+        place, model = (caller.account_id, collection_id), self._collections.face_model_version
         with self._metrics.stage("search"):
             found = await store.nearest(
-                self._database, *place, probe, min_cosine=threshold.cosine, limit=limit, leave_out=leave_out
+                self._database,
+                *place,
+                probe,
+                model=model,
+                min_cosine=threshold.cosine,
+                limit=limit,
+                leave_out=leave_out,
             )
         ids = frozenset(face.face_id for face, _ in found)
-        self._recall.offer(DoneSearch(place, probe, threshold.cosine, limit, leave_out, ids))
+        self._recall.offer(DoneSearch(place, model, probe, threshold.cosine, limit, leave_out, ids))
         matches = tuple(Match(face, cosine, self._curve.similarity(cosine)) for face, cosine in found)
         self._metrics.searched(matches[0].similarity if matches else None)
         return matches

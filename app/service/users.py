@@ -276,7 +276,13 @@ class Users:
     ) -> tuple[UserMatch, ...]:
         with self._metrics.stage("search"):
             found = await store.nearest(
-                self._database, *place, probe, min_cosine=threshold.cosine, limit=limit, leave_out=leave_out
+                self._database,
+                *place,
+                probe,
+                model=self._collections.face_model_version,
+                min_cosine=threshold.cosine,
+                limit=limit,
+                leave_out=leave_out,
             )
         matches = tuple(UserMatch(match.user_id, self._curve.similarity(match.cosine)) for match in found)
         self._metrics.searched(matches[0].similarity if matches else None)

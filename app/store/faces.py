@@ -161,6 +161,7 @@ async def nearest(
     collection_id: str,
     probe: Vector,
     *,
+    model: str,
     min_cosine: float,
     limit: int,
     leave_out: UUID | None = None,
@@ -169,6 +170,7 @@ async def nearest(
     """The faces most like a probe with their cosines, best first.
 
     Args:
+        model: the probe's FaceModelVersion; a collection of another one has nobody like it.
         by_index: the collection's index may help if it has one; without it the search is always exact.
     """
     found = await nearest_rows(
@@ -178,6 +180,7 @@ async def nearest(
         _SHOWN,
         (account_id, collection_id),
         probe,
+        model=model,
         min_cosine=min_cosine,
         limit=limit,
         leave_out=leave_out,

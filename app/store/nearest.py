@@ -17,6 +17,7 @@ from sqlalchemy import (
     Select,
     Table,
     bindparam,
+    exists,
     literal_column,
     null,
     select,
@@ -28,6 +29,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.domain import Vector
 from app.store.database import Database
 from app.store.queue import Place
+from app.store.tables import collections
 from app.store.vector_index_names import name_of
 from app.store.vectors import distance_to, has_size, most_distance, sized
 
@@ -44,8 +46,13 @@ _TRUSTED = 0.5
 
 _PLACE_OF_INDEX = text("pg_class JOIN pg_index ON indexrelid = oid")
 _IS_VALID = text("indisvalid AND oid = to_regclass(:index)")
-# PostgreSQL asks it once a statement, before the first row.
+# PostgreSQL asks these once a statement, before the first row.
 _UNLESS_INDEXED = text(f"NOT EXISTS (SELECT FROM {_PLACE_OF_INDEX} WHERE {_IS_VALID})")
+_IS_OF_MODEL = exists().where(
+    collections.c.account_id == bindparam("account"),
+    collections.c.collection_id == bindparam("collection"),
+    collections.c.face_model_version == bindparam("model"),
+)
 # For one transaction: every way but the index has to sort.
 _PREPARE = text("""
     SELECT set_config('hnsw.ef_search', :candidates, true),
@@ -63,6 +70,7 @@ async def nearest(
     place: Place,
     probe: Vector,
     *,
+    model: str,
     min_cosine: float,
     limit: int,
     leave_out: object | None = None,
@@ -73,12 +81,15 @@ async def nearest(
     Args:
         table: `faces` or `users`.
         key: one of the columns shown; it names a row within its collection.
+        model: FaceModelVersion of the probe. In a collection of another one nothing is like it, also if
+            the collection's vectors were switched only a moment ago.
         leave_out: the key of a row that is no answer.
         by_index: an index may miss some; without it the search is always exact.
     """
     wanted = {
         "account": place[0],
         "collection": place[1],
+        "model": model,
         "probe": probe,
         "most_distance": most_distance(min_cosine),
         "most": limit,
@@ -164,6 +175,7 @@ def _rows(table: Table, shown: tuple[Column[Any], ...]) -> Select[Any]:
         table.c.account_id == bindparam("account"),
         table.c.collection_id == bindparam("collection"),
         table.c.embedding.is_not(None),
+        _IS_OF_MODEL,
     )
 
 

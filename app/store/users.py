@@ -244,11 +244,12 @@ async def nearest(
     collection_id: str,
     probe: Vector,
     *,
+    model: str,
     min_cosine: float,
     limit: int,
     leave_out: str | None = None,
 ) -> list[UserMatch]:
-    """The users most like a probe, best first."""
+    """The users most like a probe of this FaceModelVersion, best first."""
     found = await nearest_rows(
         database,
         users,
@@ -256,6 +257,7 @@ async def nearest(
         (users.c.user_id, users.c.member_id, users.c.metadata),
         (account_id, collection_id),
         probe,
+        model=model,
         min_cosine=min_cosine,
         limit=limit,
         leave_out=leave_out,

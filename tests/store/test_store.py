@@ -26,6 +26,7 @@ from app.store.embedded import EmbeddedPostgres
 from app.store.tables import metadata
 
 ONE, OTHER = "111111111111", "222222222222"
+ALL: dict[str, Any] = {"model": "1.0", "min_cosine": -1, "limit": 20}
 
 
 @pytest.fixture(scope="module")
@@ -140,10 +141,10 @@ def test_accounts_see_nothing_of_each_other(url: str) -> None:
         assert await faces.count_of_user(session, ONE, "same", "u") == 1
 
     run(url, fill)
-    assert search(url, lambda it: faces.nearest(it, ONE, "same", unit(1), min_cosine=-1, limit=9))
-    assert search(url, lambda it: faces.nearest(it, OTHER, "same", unit(1), min_cosine=-1, limit=9)) == []
-    assert search(url, lambda it: users.nearest(it, ONE, "same", unit(1), min_cosine=-1, limit=9))
-    assert search(url, lambda it: users.nearest(it, OTHER, "same", unit(1), min_cosine=-1, limit=9)) == []
+    assert search(url, lambda it: faces.nearest(it, ONE, "same", unit(1), **ALL))
+    assert search(url, lambda it: faces.nearest(it, OTHER, "same", unit(1), **ALL)) == []
+    assert search(url, lambda it: users.nearest(it, ONE, "same", unit(1), **ALL))
+    assert search(url, lambda it: users.nearest(it, OTHER, "same", unit(1), **ALL)) == []
     run(url, look)
 
 
@@ -202,13 +203,14 @@ def test_nearest_is_exact_and_in_order(url: str) -> None:
     probe = unit(1000)
     cosines = {item.face.face_id: float(item.embedding @ probe) for item in stored}
     wanted = sorted(cosines, key=lambda face_id: -cosines[face_id])[:20]
-    found = search(url, lambda database: faces.nearest(database, ONE, "many", probe, min_cosine=-1, limit=20))
+    found = search(url, lambda database: faces.nearest(database, ONE, "many", probe, **ALL))
     assert [match.face_id for match, _ in found] == wanted
     assert [cosine for _, cosine in found] == pytest.approx(
         [cosines[face_id] for face_id in wanted], abs=2e-3
     )
     above = search(
-        url, lambda database: faces.nearest(database, ONE, "many", probe, min_cosine=0.05, limit=300)
+        url,
+        lambda database: faces.nearest(database, ONE, "many", probe, model="1.0", min_cosine=0.05, limit=300),
     )
     assert len(above) == sum(cosine >= 0.05 for _, cosine in above)
 
@@ -230,7 +232,7 @@ def test_a_search_is_one_statement_where_there_is_no_index(url: str) -> None:
         asked.clear()
         search(
             url,
-            lambda database: faces.nearest(database, ONE, "few", unit(1000), min_cosine=least, limit=20),
+            lambda database: faces.nearest(database, ONE, "few", unit(1000), **{**ALL, "min_cosine": least}),
         )
         return len(asked)
 
@@ -254,7 +256,7 @@ def test_a_users_vector_is_the_mean_of_their_faces(url: str) -> None:
         assert active == [True, True, False]
 
     run(url, work)
-    found = search(url, lambda it: users.nearest(it, ONE, "people", unit(2), min_cosine=-1, limit=9))
+    found = search(url, lambda it: users.nearest(it, ONE, "people", unit(2), **ALL))
     mean = unit(1) + unit(2)
     mean /= np.linalg.norm(mean)
     assert [match.user_id for match in found] == ["a", "b"]

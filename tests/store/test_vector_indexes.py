@@ -50,7 +50,7 @@ class Bench:
 
     async def find(self, place: Place, probe: Vector, **how: Any) -> list[tuple[int, float]]:
         """Numbers of faces, with cosines."""
-        how = {"min_cosine": -1.0, "limit": 20, **how}
+        how = {"model": "1.0", "min_cosine": -1.0, "limit": 20, **how}
         found = await faces.nearest(self.database, *place, probe, **how)
         return [(face.face_id.int, cosine) for face, cosine in found]
 
@@ -378,7 +378,7 @@ def test_users_are_found_by_an_index_of_their_own(url: str) -> None:
     place, stored = (ONE, LARGE), units(FACES)
 
     async def found(database: Database, probe: Vector) -> list[str]:
-        matches = await users.nearest(database, *place, probe, min_cosine=0.5, limit=9)
+        matches = await users.nearest(database, *place, probe, model="1.0", min_cosine=0.5, limit=9)
         return [match.user_id for match in matches]
 
     async def work(bench: Bench) -> None:
@@ -407,6 +407,22 @@ def test_nobody_has_an_index_where_it_is_turned_off(url: str) -> None:
         bench.indexes = VectorIndexes(bench.database, bench.maintenance, 0, 64)
         assert await bench.upkeep() == 1
         assert await bench.present() == []
+
+    run(url, work)
+
+
+def test_vectors_of_another_model_are_like_nobody(url: str) -> None:
+    """As after a switch that a search did not know of."""
+    place, stored = (ONE, LARGE), units(FACES)
+
+    async def work(bench: Bench) -> None:
+        await bench.fill(place, stored)
+        for wanted in ([], [(name_of("faces", place, SIZE), True)]):
+            assert await bench.present() == wanted
+            for by_index in (True, False):
+                assert await bench.find(place, stored[7], by_index=by_index)
+                assert await bench.find(place, stored[7], by_index=by_index, model="2.0") == []
+            await bench.upkeep()
 
     run(url, work)
 
