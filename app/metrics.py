@@ -140,6 +140,9 @@ class Metrics:
             "queue_oldest_seconds", "For how long the oldest waiting job has been due", "lane"
         )
         self.album_photos = self._gauge("album_photos", "Photos of all albums, by state", "state")
+        self.search_memory_bytes = self._gauge(
+            "search_memory_bytes", "What this process holds in memory of the collections that it searches"
+        )
         self.vector_indexes = self._gauge(
             "vector_indexes",
             "Indexes of large collections' vectors: valid, or unfinished, being built or left half built",

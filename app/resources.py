@@ -50,6 +50,7 @@ from app.store import collections as collection_store
 from app.store import migrate, service_secrets
 from app.store.database import Database
 from app.store.readiness import Readiness
+from app.store.vector_memory import VectorMemory
 
 # How many addresses may try wrong event codes as fast as they are let.
 WRONG_CODES_FACTOR = 10
@@ -184,15 +185,18 @@ async def open_resources(
     tokens = Tokens(settings)
     savings = Savings(database, prices, metrics)
     recall = RecallSampler(database, metrics)
+    memory = VectorMemory(database, settings.search_memory_mb)
     counting = asyncio.create_task(savings.run())
     try:
         sources = ImageSources(urls, s3, supabase, folders, storage, metrics)
         analyser = Analyser(sources, pipeline, pool)
         collections = Collections(database, pipeline.pack.face_model_version)
         curve = SimilarityCurve.of(pipeline.pack)
-        recognition = Recognition(database, collections, analyser, curve, metrics, savings, recall)
-        users = Users(database, collections, analyser, curve, metrics, savings)
-        members = Members(database, collections, analyser, curve, settings.fpir_target, metrics, savings)
+        recognition = Recognition(database, memory, collections, analyser, curve, metrics, savings, recall)
+        users = Users(database, memory, collections, analyser, curve, metrics, savings)
+        members = Members(
+            database, memory, collections, analyser, curve, settings.fpir_target, metrics, savings
+        )
         async with database.session() as session:
             paging_secret, link_secret, guest_secret = [
                 await service_secrets.obtain(session, name) for name in ("paging", "links", "guests")
@@ -244,7 +248,7 @@ async def open_resources(
             pool,
             database,
             Readiness(database, migrate.revisions()[:-1]),
-            Gauges(database, metrics, pipeline.pack, settings.data_dir),
+            Gauges(database, memory, metrics, pipeline.pack, settings.data_dir),
             Keys(database, settings),
             tokens,
             collections,
@@ -270,6 +274,7 @@ async def open_resources(
         await asyncio.gather(counting, return_exceptions=True)
         await savings.aclose()
         await recall.aclose()
+        await memory.aclose()
         await database.close()
         await maintenance.close()
         await urls.aclose()

@@ -7,11 +7,13 @@ import asyncio
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import numpy as np
@@ -30,11 +32,11 @@ from app.store.queue import Place
 from app.store.tables import faces as faces_table
 from app.store.transfer import MovedFace
 from app.store.vector_index_names import name_of
+from app.store.vector_memory import VectorMemory
 
 ACCOUNT = "000000000000"
 MODEL = "1.0"
 VECTOR_SIZE = 512
-EXACTLY = "exactly"
 # What the Rekognition door takes where a call says nothing: Similarity 80, and 80 matches.
 MIN_COSINE, LIMIT = 0.28, 80
 CLIENTS = (1, 16)
@@ -51,6 +53,8 @@ _INDEX_SIZE = text("SELECT pg_relation_size(to_regclass(:name))")
 _FORGET_STORED = text(
     "DELETE FROM faces WHERE collection_id = :collection AND created_at > now() - interval '1 day'"
 )
+
+Search = Callable[[Vector], Awaitable[list[UUID]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +131,29 @@ async def measure_collection(
     database: Database, place: Place, size: int, probes: Probes, settings: Settings
 ) -> list[SearchBench]:
     """A collection that is there and has no index yet."""
-    exact = [await _ids(database, place, probe, by_index=False) for probe in probes.vectors[:COMPARED]]
-    found = [await _way(database, place, size, EXACTLY, probes, exact)]
+    search = partial(_ids, database, place, by_index=False)
+    exact = [await search(probe) for probe in probes.vectors[:COMPARED]]
+    measured = partial(_way, database, place, size, probes=probes, exact=exact)
+    found = [await measured("exactly", search)]
+    memory = VectorMemory(database, settings.search_memory_mb)
+    if (seconds := await _read(memory, place)) is not None:
+        search = partial(_ids, database, place, memory=memory)
+        way = f"with {memory.nbytes / 1e6:.0f} MB in memory, read in {seconds:.1f} s"
+        found.append(await measured(way, search))
+    await memory.aclose()
     if 0 < settings.vector_index_faces <= size:
         seconds = await _build(database, settings)
-        found.append(await _way(database, place, size, f"by index, built in {seconds:.0f} s", probes, exact))
+        found.append(await measured(f"by index, built in {seconds:.0f} s", partial(_ids, database, place)))
     return found
+
+
+async def _read(memory: VectorMemory, place: Place) -> float | None:
+    """As after a first search; in seconds, or None where it holds nothing of the collection."""
+    began = time.perf_counter()
+    memory.of(faces_table, place, VECTOR_SIZE)
+    await memory.wait()
+    held = memory.of(faces_table, place, VECTOR_SIZE)
+    return None if held is None else time.perf_counter() - began
 
 
 async def _build(database: Database, settings: Settings) -> float:
@@ -148,19 +169,23 @@ async def _build(database: Database, settings: Settings) -> float:
 
 
 async def _way(
-    database: Database, place: Place, size: int, way: str, probes: Probes, exact: Sequence[Sequence[UUID]]
+    database: Database,
+    place: Place,
+    size: int,
+    way: str,
+    search: Search,
+    *,
+    probes: Probes,
+    exact: Sequence[Sequence[UUID]],
 ) -> SearchBench:
-    by_index = way != EXACTLY
-    answers = [
-        await _ids(database, place, probe, by_index=by_index) for probe in probes.vectors[: len(exact)]
-    ]
+    answers = [await search(probe) for probe in probes.vectors[: len(exact)]]
     mated = [
         (found[:1], wanted[0])
         for found, wanted, mate in zip(answers, exact, probes.mates, strict=False)
         if wanted[:1] == [mate]
     ]
     matches = [len(set(found) & set(wanted)) for found, wanted in zip(answers, exact, strict=True)]
-    loads = [await _load(database, place, probes, clients, by_index=by_index) for clients in CLIENTS]
+    loads = [await _load(search, probes, clients) for clients in CLIENTS]
     return SearchBench(
         size,
         way,
@@ -168,19 +193,19 @@ async def _way(
         len(mated),
         statistics.fmean(found == [mate] for found, mate in mated),
         sum(matches) / sum(map(len, exact)),
-        await _stored_while_searching(database, place, probes, by_index=by_index),
+        await _stored_while_searching(database, place, probes, search),
         await _megabytes(database, place),
     )
 
 
-async def _load(database: Database, place: Place, probes: Probes, clients: int, *, by_index: bool) -> Load:
+async def _load(search: Search, probes: Probes, clients: int) -> Load:
     times: list[float] = []
     turns = iter(range(clients * WARMING + SEARCHES))
 
     async def client() -> None:
         for turn in turns:
             began = time.perf_counter()
-            await _ids(database, place, probes.vectors[turn % len(probes.vectors)], by_index=by_index)
+            await search(probes.vectors[turn % len(probes.vectors)])
             times.append(1000 * (time.perf_counter() - began))
 
     began = time.perf_counter()
@@ -190,16 +215,14 @@ async def _load(database: Database, place: Place, probes: Probes, clients: int, 
     return Load.of(clients, times[clients * WARMING :], rate)
 
 
-async def _stored_while_searching(
-    database: Database, place: Place, probes: Probes, *, by_index: bool
-) -> float:
+async def _stored_while_searching(database: Database, place: Place, probes: Probes, search: Search) -> float:
     """Faces a second that one client stores, one a transaction, while another one searches."""
 
-    async def search() -> None:
+    async def search_on() -> None:
         for probe in cycle(probes.vectors):
-            await _ids(database, place, probe, by_index=by_index)
+            await search(probe)
 
-    searching = asyncio.create_task(search())
+    searching = asyncio.create_task(search_on())
     began = time.perf_counter()
     for vector in probes.vectors[:STORED]:
         new = StoredFace(uuid4(), uuid4(), None, None, Box(0.1, 0.2, 0.3, 0.4), 99.0)
@@ -213,9 +236,9 @@ async def _stored_while_searching(
     return rate
 
 
-async def _ids(database: Database, place: Place, probe: Vector, *, by_index: bool) -> list[UUID]:
+async def _ids(database: Database, place: Place, probe: Vector, **how: Any) -> list[UUID]:
     found = await faces.nearest(
-        database, *place, probe, model=MODEL, min_cosine=MIN_COSINE, limit=LIMIT, by_index=by_index
+        database, *place, probe, model=MODEL, min_cosine=MIN_COSINE, limit=LIMIT, **how
     )
     return [face.face_id for face, _ in found]
 

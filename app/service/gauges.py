@@ -12,6 +12,7 @@ from app.metrics import Metrics
 from app.store import gauges as store
 from app.store import vector_indexes
 from app.store.database import Database, StatementFailedError
+from app.store.vector_memory import VectorMemory
 
 _LANES = ("photos", "tasks", "upkeep", "indexes")
 _FRESH_S = 5.0
@@ -25,8 +26,11 @@ class Gauges:
         data_dir: whose disk is watched.
     """
 
-    def __init__(self, database: Database, metrics: Metrics, pack: Pack, data_dir: Path) -> None:
+    def __init__(
+        self, database: Database, memory: VectorMemory, metrics: Metrics, pack: Pack, data_dir: Path
+    ) -> None:
         self._database = database
+        self._memory = memory
         self._metrics = metrics
         self._model = pack.face_model_version
         self._data_dir = data_dir
@@ -40,6 +44,7 @@ class Gauges:
         self._metrics.database_connections.labels("in_use").set(usage.in_use)
         self._metrics.database_connections.labels("idle").set(usage.idle)
         self._metrics.database_connections_most.set(usage.most)
+        self._metrics.search_memory_bytes.set(self._memory.nbytes)
         async with self._asking:
             if time.monotonic() - self._asked_at < _FRESH_S:
                 return

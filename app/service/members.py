@@ -40,6 +40,7 @@ from app.store import faces as face_store
 from app.store import index_jobs
 from app.store import users as user_store
 from app.store.database import Database
+from app.store.vector_memory import VectorMemory
 
 DEFAULT_COLLECTION = "members"
 
@@ -104,6 +105,7 @@ class Members:
     def __init__(
         self,
         database: Database,
+        memory: VectorMemory,
         collections: Collections,
         analyser: Analyser,
         curve: SimilarityCurve,
@@ -112,6 +114,7 @@ class Members:
         savings: Savings,
     ) -> None:
         self._database = database
+        self._memory = memory
         self._collections = collections
         self._analyser = analyser
         self._curve = curve
@@ -380,6 +383,7 @@ class Members:
                 model=self._collections.face_model_version,
                 min_cosine=min_cosine,
                 limit=limit,
+                memory=self._memory,
             )
         self._metrics.searched(self._curve.similarity(found[0].cosine) if found else None)
         return tuple(

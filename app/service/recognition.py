@@ -39,6 +39,7 @@ from app.service.results import (
 from app.service.savings import Savings
 from app.store import faces as store
 from app.store.database import Database
+from app.store.vector_memory import VectorMemory
 
 # Two boxes of one image that overlap this much are the same face, found twice by two calls.
 SAME_FACE_IOU = 0.6
@@ -65,6 +66,7 @@ class Recognition:
     def __init__(
         self,
         database: Database,
+        memory: VectorMemory,
         collections: Collections,
         analyser: Analyser,
         curve: SimilarityCurve,
@@ -73,6 +75,7 @@ class Recognition:
         recall: RecallSampler,
     ) -> None:
         self._database = database
+        self._memory = memory
         self._collections = collections
         self._analyser = analyser
         self._curve = curve
@@ -281,6 +284,7 @@ class Recognition:
                 min_cosine=threshold.cosine,
                 limit=limit,
                 leave_out=leave_out,
+                memory=self._memory,
             )
         ids = frozenset(face.face_id for face, _ in found)
         self._recall.offer(DoneSearch(place, model, probe, threshold.cosine, limit, leave_out, ids))

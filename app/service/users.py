@@ -38,6 +38,7 @@ from app.store import faces as face_store
 from app.store import index_jobs, request_tokens
 from app.store import users as store
 from app.store.database import Database
+from app.store.vector_memory import VectorMemory
 
 MAX_FACES_A_USER = 100
 
@@ -91,6 +92,7 @@ class Users:
     def __init__(
         self,
         database: Database,
+        memory: VectorMemory,
         collections: Collections,
         analyser: Analyser,
         curve: SimilarityCurve,
@@ -98,6 +100,7 @@ class Users:
         savings: Savings,
     ) -> None:
         self._database = database
+        self._memory = memory
         self._collections = collections
         self._analyser = analyser
         self._curve = curve
@@ -283,6 +286,7 @@ class Users:
                 min_cosine=threshold.cosine,
                 limit=limit,
                 leave_out=leave_out,
+                memory=self._memory,
             )
         matches = tuple(UserMatch(match.user_id, self._curve.similarity(match.cosine)) for match in found)
         self._metrics.searched(matches[0].similarity if matches else None)

@@ -14,6 +14,7 @@ from app.errors import InvalidParameterException
 from app.store.database import Database
 from app.store.nearest import nearest as nearest_rows
 from app.store.tables import faces
+from app.store.vector_memory import VectorMemory
 from app.store.vectors import cosine_of
 
 _SHOWN = (
@@ -166,6 +167,7 @@ async def nearest(
     limit: int,
     leave_out: UUID | None = None,
     by_index: bool = True,
+    memory: VectorMemory | None = None,
 ) -> list[tuple[StoredFace, float]]:
     """The faces most like a probe with their cosines, best first.
 
@@ -185,6 +187,7 @@ async def nearest(
         limit=limit,
         leave_out=leave_out,
         by_index=by_index,
+        memory=memory,
     )
     return [(_stored(row), cosine_of(row.distance)) for row in found]
 

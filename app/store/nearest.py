@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     Column,
     ColumnElement,
     CompoundSelect,
@@ -16,8 +17,12 @@ from sqlalchemy import (
     Row,
     Select,
     Table,
+    Uuid,
+    all_,
+    any_,
     bindparam,
     exists,
+    func,
     literal_column,
     null,
     select,
@@ -28,10 +33,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain import Vector
 from app.store.database import Database
+from app.store.held import Held
 from app.store.queue import Place
 from app.store.tables import collections
 from app.store.vector_index_names import name_of
-from app.store.vectors import distance_to, has_size, most_distance, sized
+from app.store.vector_memory import VectorMemory
+from app.store.vector_pages import not_in
+from app.store.vectors import Uuids, distance_to, has_size, most_distance, sized
 
 LEAST_CANDIDATES, MOST_CANDIDATES = 400, 1000
 """How many an index looks at: 2.5 times as many as are wanted, or a share of the rows, within these. The
@@ -59,7 +67,12 @@ _PREPARE = text("""
         set_config('hnsw.iterative_scan', 'strict_order', true), set_config('enable_sort', 'off', true)
 """)
 
+# Of more rows, comparing all in their order is as fast as fetching each by its key.
+_COMPARED_SHARE = 0.25
+
 Rows = Sequence[Row[Any]]
+# A table, its key, the columns shown, the size of a vector, and whether a row is left out.
+_Statement = tuple[Table, Column[Any], tuple[Column[Any], ...], int, bool]
 
 
 async def nearest(
@@ -75,6 +88,7 @@ async def nearest(
     limit: int,
     leave_out: object | None = None,
     by_index: bool = True,
+    memory: VectorMemory | None = None,
 ) -> Rows:
     """Rows with the columns `shown` and `distance`, the negative cosine: best first, equals by their key.
 
@@ -85,6 +99,7 @@ async def nearest(
             the collection's vectors were switched only a moment ago.
         leave_out: the key of a row that is no answer.
         by_index: an index may miss some; without it the search is always exact.
+        memory: what this process holds of the collection names candidates, where it does.
     """
     wanted = {
         "account": place[0],
@@ -96,6 +111,11 @@ async def nearest(
         **({} if leave_out is None else {"left_out": leave_out}),
     }
     statement = (table, key, shown, len(probe), leave_out is not None)
+    held = None if memory is None else memory.of(table, place, len(probe))
+    if memory is not None and held is not None:
+        answers = await _by_memory(database, memory, held, statement, wanted)
+        if answers is not None:
+            return answers
     if by_index:
         index = {"index": name_of(table.name, place, len(probe))}
         async with database.reading() as reader:
@@ -107,6 +127,25 @@ async def nearest(
             return found
     async with database.reading() as reader:
         return await _rows_of(reader, _exact(*statement), wanted)
+
+
+async def _by_memory(
+    database: Database, memory: VectorMemory, held: Held, statement: _Statement, wanted: Mapping[str, Any]
+) -> Rows | None:
+    """What the candidates hold that this process knows; None if that may miss an answer, or costs more."""
+    least, most = -wanted["most_distance"], wanted["most"] + ("left_out" in wanted)
+    candidates = await held.candidates(wanted["probe"], least, most)
+    named = len(candidates.ids)
+    if named > max(MOST_CANDIDATES, _COMPARED_SHARE * held.count):
+        return None
+    values = {**wanted, "snapshot": held.snapshot, "candidates": candidates.ids}
+    async with database.reading() as reader:
+        rows = await _rows_of(reader, _by_candidates(*statement), values)
+    answers, counts = rows[:-1], rows[-1]
+    gone = named - counts.present
+    memory.note(held, gone=gone / max(1, named), fresh=counts.fresh)
+    is_sure = gone <= candidates.spare and len(answers) <= candidates.trusted
+    return answers if is_sure else None
 
 
 async def _by_index(
@@ -168,6 +207,41 @@ def _indexed(
         .subquery()
     ).c
     return _best(select(*nearby), nearby.distance, nearby[key.name], leaves_out)
+
+
+@lru_cache
+def _by_candidates(
+    table: Table, key: Column[Any], shown: tuple[Column[Any], ...], size: int, leaves_out: bool
+) -> CompoundSelect[Any]:
+    """Compares rows of these keys and all that came since a snapshot.
+
+    The last row has no key; it counts in `present` and `fresh` how many there were of both.
+    """
+    distance = distance_to(table.c.embedding, "probe", size).label("distance")
+    rows, among = (
+        _rows(table, shown),
+        bindparam("candidates", type_=Uuids() if isinstance(key.type, Uuid) else ARRAY(key.type)),
+    )
+    named = rows.add_columns(distance, literal_column("false").label("is_fresh")).where(key == any_(among))
+    came = rows.add_columns(distance, literal_column("true")).where(
+        not_in(bindparam("snapshot"), table), key != all_(among)
+    )
+    near = union_all(named, came).cte("near")
+    names = [column.name for column in shown]
+    answers = _best(
+        select(*(near.c[name] for name in names), near.c.distance),
+        near.c.distance,
+        near.c[key.name],
+        leaves_out,
+    ).subquery()
+    fresh = near.c.is_fresh
+    counts = select(
+        *(null() for _ in names),
+        null(),
+        func.count().filter(~fresh).label("present"),
+        func.count().filter(fresh).label("fresh"),
+    ).select_from(near)
+    return union_all(select(*answers.c, null().label("present"), null().label("fresh")), counts)
 
 
 def _rows(table: Table, shown: tuple[Column[Any], ...]) -> Select[Any]:

@@ -3,6 +3,8 @@
 Account and collection lead every key.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     CHAR,
     REAL,
@@ -26,8 +28,23 @@ from sqlalchemy import (
     func,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql.base import ischema_names
+from sqlalchemy.types import UserDefinedType
 
 from app.store.vectors import Halfvec
+
+
+class Xid8(UserDefinedType[str]):
+    """The number of a transaction, which grows for ever."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "xid8"
+
+
+ischema_names["xid8"] = Xid8  # for reflection, which otherwise warns
+
 
 metadata = MetaData()
 
@@ -57,6 +74,8 @@ users = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     # The mean of the user's faces, of unit length; none without a face.
     Column("embedding", Halfvec()),
+    # In which transaction the vector came; none before this was noted.
+    Column("changed_in", Xid8),
     # New photos of the album are matched with guests.
     Column("guest", Boolean, nullable=False, server_default="false"),
     ForeignKeyConstraint(
@@ -117,6 +136,7 @@ faces = Table(
     Column("photo", Text),
     # No fixed size: packs differ, and a collection holds vectors of one model only.
     Column("embedding", Halfvec(), nullable=False),
+    Column("changed_in", Xid8),
     # The photo of the album that shows this face; none for selfies and for faces that a call indexed.
     Column("photo_id", Uuid),
     ForeignKeyConstraint(

@@ -15,6 +15,7 @@ from app.errors import ConflictException, ResourceNotFoundException
 from app.store.database import Database
 from app.store.nearest import nearest as nearest_rows
 from app.store.tables import faces, users
+from app.store.vector_memory import VectorMemory
 from app.store.vectors import cosine_of
 
 # True for a row that an upsert inserted: only an updated row has an old version.
@@ -248,6 +249,7 @@ async def nearest(
     min_cosine: float,
     limit: int,
     leave_out: str | None = None,
+    memory: VectorMemory | None = None,
 ) -> list[UserMatch]:
     """The users most like a probe of this FaceModelVersion, best first."""
     found = await nearest_rows(
@@ -261,6 +263,7 @@ async def nearest(
         min_cosine=min_cosine,
         limit=limit,
         leave_out=leave_out,
+        memory=memory,
     )
     return [UserMatch(row.user_id, row.member_id, row.metadata, cosine_of(row.distance)) for row in found]
 

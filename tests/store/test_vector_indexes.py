@@ -317,6 +317,12 @@ def test_an_index_whose_building_was_cut_off_is_built_anew(url: str) -> None:
     run(url, work)
 
 
+def until_nobody_builds(url: str) -> None:
+    """A turn ends with its server process, a moment after the connection was closed."""
+    while execute(url, "SELECT FROM pg_locks WHERE locktype = 'advisory'"):
+        time.sleep(0.01)
+
+
 def test_one_builds_at_a_time_and_nobody_builds_twice(url: str) -> None:
     place = (ONE, LARGE)
 
@@ -331,9 +337,7 @@ def test_one_builds_at_a_time_and_nobody_builds_twice(url: str) -> None:
             assert await rival.present() == []
             async with rival.database.session() as session:
                 assert await queue.is_queued(session, "vector_index", claim.subject)
-        # A turn ends with its server process, a moment after the connection was closed.
-        while execute(url, "SELECT FROM pg_locks WHERE locktype = 'advisory'"):
-            await asyncio.sleep(0.01)
+        until_nobody_builds(url)
         # The same job by two workers, as after a lost lease.
         await asyncio.gather(bench.indexes.work(claim), rival.indexes.work(claim))
         await rival.close()

@@ -1,0 +1,132 @@
+"""All SQL that brings vectors into a process's memory: whole collections, and what changed since."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    Select,
+    Table,
+    and_,
+    cast,
+    func,
+    literal,
+    literal_column,
+    select,
+    text,
+    true,
+    update,
+)
+from sqlalchemy.dialects.postgresql import BYTEA
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import UserDefinedType
+
+from app.store.codes import Vectors
+from app.store.queue import Place
+from app.store.vectors import has_size
+
+ID_BYTES = 16
+"""Of a face."""
+
+# 16 MB of PostgreSQL's table.
+_PAGES = 2048
+_IN_PAGES = text("ctid >= CAST(:first AS tid) AND ctid < CAST(:end AS tid)")
+_KEYS = {"faces": "face_id", "users": "user_id"}
+_COUNT_BYTES = 4  # lead the values of a vector
+
+_SNAPSHOT = text("SELECT CAST(pg_current_snapshot() AS text)")
+_FROM_ELSEWHERE = text("changed_in >= pg_snapshot_xmax(pg_current_snapshot())")
+_THIS_TRANSACTION = text("pg_current_xact_id()")
+
+
+class _Snapshot(UserDefinedType[str]):
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "pg_snapshot"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Ids of faces as bytes (n, 16) or of users, and their vectors in halves."""
+
+    ids: NDArray[np.uint8] | list[str]
+    halves: bytes
+
+    def vectors(self) -> Vectors:
+        """(n, size)"""
+        return np.frombuffer(self.halves, ">f2").reshape(len(self.ids), -1).astype(np.float32)
+
+
+def not_in(snapshot: ColumnElement[str], table: Table) -> ColumnElement[bool]:
+    """Whether a row's vector came after a snapshot: its transaction ended later, or has not ended."""
+    seen, changed_in = cast(snapshot, _Snapshot()), table.c.changed_in
+    # The first condition is what the index answers.
+    return and_(changed_in >= func.pg_snapshot_xmin(seen), ~func.pg_visible_in_snapshot(changed_in, seen))
+
+
+async def snapshot_of(session: AsyncConnection) -> str:
+    """What a transaction of Database.snapshot sees."""
+    return str(await session.scalar(_SNAPSHOT))
+
+
+async def count(session: AsyncConnection, table: Table, place: Place, since: str | None = None) -> int:
+    """Rows with a vector; all, or those not in a snapshot."""
+    found = await session.scalar(select(func.count()).where(_of(table, place), _after(since, table)))
+    return int(found or 0)
+
+
+async def parts(
+    session: AsyncConnection, table: Table, place: Place, size: int, since: str | None = None
+) -> AsyncIterator[Part]:
+    """Vectors of a size, some thousands at a time; all, or those not in a snapshot, which are few.
+
+    PostgreSQL puts them together, which costs Python most, and reads its pages in their order.
+    """
+    key = table.c[_KEYS[table.name]]
+    are_faces = table.name == "faces"
+    row = select(
+        key, func.substring(func.halfvec_send(table.c.embedding), _COUNT_BYTES + 1).label("halves")
+    ).where(_of(table, place), _after(since, table), has_size(table.c.embedding, size))
+    pages = 0 if since is not None else int(await session.scalar(_pages(table, place)) or 0)
+    for first in range(0, max(1, pages), _PAGES):
+        here = row if pages <= _PAGES else row.where(_IN_PAGES)
+        found = here.subquery().c
+        ids = _together(func.uuid_send(found[key.name])) if are_faces else func.array_agg(found[key.name])
+        ends = {"first": f"({first},0)", "end": f"({first + _PAGES},0)"} if pages > _PAGES else {}
+        some, halves = (await session.execute(select(ids, _together(found.halves)), ends)).one()
+        if halves is not None:
+            yield Part(np.frombuffer(some, np.uint8).reshape(-1, ID_BYTES) if are_faces else some, halves)
+
+
+async def adopt(session: AsyncConnection, table: Table, place: Place) -> None:
+    """Rows of transactions that are still to come are from a backup of another server: note them anew."""
+    await session.execute(
+        update(table).where(_of(table, place), _FROM_ELSEWHERE).values(changed_in=_THIS_TRANSACTION)
+    )
+
+
+def _of(table: Table, place: Place) -> ColumnElement[bool]:
+    return and_(
+        table.c.account_id == place[0], table.c.collection_id == place[1], table.c.embedding.is_not(None)
+    )
+
+
+def _together(values: ColumnElement[bytes]) -> ColumnElement[bytes]:
+    return func.string_agg(values, literal(b"", BYTEA), type_=BYTEA)
+
+
+def _after(since: str | None, table: Table) -> ColumnElement[bool]:
+    return true() if since is None else not_in(literal(since), table)
+
+
+def _pages(table: Table, place: Place) -> Select[int]:
+    """How many the table's part has that a collection lies in."""
+    part = select(literal_column("tableoid", Integer)).select_from(table).where(_of(table, place)).limit(1)
+    block_size = cast(func.current_setting("block_size"), BigInteger)
+    return select(func.pg_relation_size(part.scalar_subquery()) // block_size)

@@ -1,0 +1,435 @@
+"""Searches with the help of memory answer what exact ones do, on a real PostgreSQL that others change."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+import numpy as np
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from app.domain import Box, PublicId, StoredFace, Vector
+from app.measure.spread import Spread
+from app.store import collections, faces, held, migrate, users, vector_memory
+from app.store.database import Database
+from app.store.embedded import EmbeddedPostgres
+from app.store.queue import Place
+from app.store.tables import faces as faces_table
+from app.store.tables import users as users_table
+from app.store.vector_memory import VectorMemory
+
+ONE, OTHER = "111111111111", "222222222222"
+PLACE = (ONE, "people")
+SIZE = 256
+LEAST = 20
+ResultT = TypeVar("ResultT")
+Vectors = np.ndarray[Any, Any]
+
+
+class Bench:
+    """A database, a process's memory, and somebody else who changes what it holds."""
+
+    def __init__(self, url: str, most_mb: int = 100) -> None:
+        self.url = url
+        self.database = Database(url, pool_size=6, max_overflow=0)
+        self.memory = VectorMemory(self.database, most_mb)
+
+    async def fill(self, vectors: Vectors, first: int = 1, place: Place = PLACE) -> None:
+        """Faces whose ids are numbers."""
+        async with self.database.session() as session:
+            await collections.create(session, *place, "1.0")
+            await faces.add(session, *place, [_face(first + n, vector) for n, vector in enumerate(vectors)])
+
+    async def find(self, probe: Vector, place: Place = PLACE, **how: Any) -> list[tuple[int, float]]:
+        how = {"model": "1.0", "min_cosine": -1.0, "limit": 20, **how}
+        found = await faces.nearest(self.database, *place, probe, memory=self.memory, **how)
+        return [(face.face_id.int, cosine) for face, cosine in found]
+
+    async def exactly(self, probe: Vector, place: Place = PLACE, **how: Any) -> list[tuple[int, float]]:
+        how = {"model": "1.0", "min_cosine": -1.0, "limit": 20, **how}
+        found = await faces.nearest(self.database, *place, probe, by_index=False, **how)
+        return [(face.face_id.int, cosine) for face, cosine in found]
+
+    async def read(self, place: Place = PLACE, size: int = SIZE) -> None:
+        """As after a search."""
+        self.memory.of(faces_table, place, size)
+        await self.memory.wait()
+
+    def held(self, place: Place = PLACE, size: int = SIZE) -> held.Held | None:
+        return self.memory.of(faces_table, place, size)
+
+    async def delete(self, numbers: range) -> None:
+        async with self.database.session() as session:
+            await faces.remove(session, *PLACE, [UUID(int=number) for number in numbers])
+
+    async def close(self) -> None:
+        await self.memory.aclose()
+        await self.database.close()
+
+
+Work = Callable[[Bench], Awaitable[ResultT]]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    postgres = EmbeddedPostgres(tmp_path_factory.mktemp("memory"))
+    yield postgres.start()
+    postgres.stop()
+
+
+@pytest.fixture
+def url(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A database without collections; small ones are held, and read again at once."""
+    monkeypatch.setattr(vector_memory, "LEAST_ROWS", LEAST)
+    monkeypatch.setattr(vector_memory, "_READING_SHARE", 1e9)
+    monkeypatch.setattr(vector_memory, "_SMALL_WAIT_S", 0.0)
+    name = f"test_{uuid4().hex}"
+    execute(server, f'CREATE DATABASE "{name}"')
+    address = server.replace("/postgres?", f"/{name}?")
+    migrate.upgrade(address)
+    yield address
+    execute(server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def execute(url: str, statement: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        cursor = connection.execute(statement.encode())
+        return cursor.fetchall() if cursor.description else []
+
+
+def run(url: str, work: Work[ResultT], **how: Any) -> ResultT:
+    async def inside() -> ResultT:
+        bench = Bench(url, **how)
+        try:
+            return await work(bench)
+        finally:
+            await bench.close()
+
+    return asyncio.run(inside())
+
+
+def units(count: int, seed: int = 0, size: int = SIZE) -> Any:
+    drawn = np.random.default_rng(seed).normal(size=(count, size)).astype(np.float32)
+    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+
+
+def _face(number: int, vector: Vector) -> faces.NewFace:
+    stored = StoredFace(
+        UUID(int=number), UUID(int=7), PublicId("a", "a"), None, Box(0.1, 0.2, 0.3, 0.4), 99.0
+    )
+    return faces.NewFace(stored, vector)
+
+
+# Of one size, of several blocks, and compared by threads.
+@pytest.mark.parametrize("rows", [300, 3000])
+@pytest.mark.parametrize("least", [-1.0, 0.0, 0.1, 0.9])
+@pytest.mark.parametrize("limit", [1, 20, 4096])
+def test_answers_are_those_of_an_exact_search(
+    url: str, monkeypatch: pytest.MonkeyPatch, rows: int, least: float, limit: int
+) -> None:
+    monkeypatch.setattr(vector_memory, "_BLOCK_ROWS", 1000)
+    monkeypatch.setattr(held, "_COMPARED_AT_ONCE", 100_000)
+    monkeypatch.setattr(held, "_COMPARED_BY_ONE", 300_000)
+    stored = units(rows)
+    # The same vector twice, its opposite, and one along an axis, whose largest value is as large as can be.
+    stored[5], stored[6], stored[7] = stored[4], -stored[4], np.eye(SIZE)[0]
+
+    async def work(bench: Bench) -> None:
+        await bench.fill(stored)
+        await bench.read()
+        kept = bench.held()
+        assert kept is not None
+        assert kept.count == rows
+        for probe in (stored[4], stored[7], -stored[7], *units(5, seed=1)):
+            for left_out in (None, UUID(int=5)):
+                how: dict[str, Any] = {"min_cosine": least, "limit": limit, "leave_out": left_out}
+                assert await bench.find(probe, **how) == await bench.exactly(probe, **how)
+
+    run(url, work)
+
+
+def test_who_is_stored_deleted_or_changed_meanwhile_is_known(url: str) -> None:
+    stored = units(300)
+
+    async def work(bench: Bench) -> None:
+        await bench.fill(stored[:200])
+        await bench.read()
+        await bench.fill(stored[200:], first=201)
+        await bench.delete(range(1, 11))
+        other = f"SELECT embedding FROM faces WHERE face_id = '{UUID(int=250)}'"
+        execute(bench.url, f"UPDATE faces SET embedding = ({other}) WHERE face_id = '{UUID(int=20)}'")
+        for number in (0, 5, 19, 100, 249, 299):
+            assert await bench.find(stored[number]) == await bench.exactly(stored[number])
+        [(first, _), (second, _)] = await bench.find(stored[249], limit=2)
+        assert {first, second} == {250, 20}
+        kept = bench.held()
+        assert kept is not None
+        assert kept.count == 200
+
+    run(url, work)
+
+
+def test_a_transaction_that_ends_after_the_reading_is_known(url: str) -> None:
+    """It began before, so its number is lower than that of others which were read."""
+    stored = units(200)
+
+    async def work(bench: Bench) -> None:
+        async with bench.database.session() as session:
+            await collections.create(session, *PLACE, "1.0")
+        async with bench.database.session() as slow:
+            await faces.add(slow, *PLACE, [_face(1, stored[0])])
+            await bench.fill(stored[1:], first=2)
+            await bench.read()
+            assert await bench.find(stored[0], min_cosine=0.9) == []
+        assert [number for number, _ in await bench.find(stored[0], min_cosine=0.9)] == [1]
+        kept = bench.held()
+        assert kept is not None
+        assert kept.count == 199
+
+    run(url, work)
+
+
+def test_what_came_since_is_added_and_after_much_of_it_all_is_read_again(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vector_memory, "_MOST_FRESH", 10)
+    stored = units(900)
+
+    async def work(bench: Bench) -> None:
+        await bench.fill(stored[:200])
+        await bench.read()
+        shapes = []
+        for first in range(200, 900, 50):
+            await bench.fill(stored[first : first + 50], first=first + 1)
+            for number in (3, first - 1, first, first + 49):
+                assert await bench.find(stored[number]) == await bench.exactly(stored[number])
+            await bench.memory.wait()
+            kept = bench.held()
+            assert kept is not None
+            assert kept.count == first + 50
+            shapes.append(kept.added)
+        assert shapes[:5] == [1, 2, 3, 4, 5]
+        assert min(shapes[5:]) == 0
+
+    run(url, work)
+
+
+def test_a_collection_that_lost_many_is_read_again(url: str) -> None:
+    stored = units(400)
+
+    async def work(bench: Bench) -> None:
+        await bench.fill(stored)
+        await bench.read()
+        await bench.delete(range(1, 351))
+        probe = stored[10]
+        assert await bench.find(probe) == await bench.exactly(probe)
+        await bench.memory.wait()
+        kept = bench.held()
+        assert kept is not None
+        assert kept.count == 50
+        assert await bench.find(probe) == await bench.exactly(probe)
+        await bench.delete(range(351, 391))
+        assert await bench.find(probe) == await bench.exactly(probe)
+        await bench.memory.wait()
+        assert bench.memory.nbytes == 0
+        assert await bench.find(probe) == await bench.exactly(probe)
+
+    run(url, work)
+
+
+def test_large_collections_are_projected_and_find_people(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vector_memory, "MOST_WHOLE", 1000)
+    spread, draw = Spread.load(), np.random.default_rng(4)
+    centres = spread.centres(draw, 4000)
+    stored, probes = spread.photos(draw, centres), spread.photos(draw, centres[:200])
+
+    async def work(bench: Bench) -> None:
+        await bench.fill(stored)
+        await bench.read(size=512)
+        kept = bench.held(size=512)
+        assert kept is not None
+        assert kept.projection is not None
+        assert kept.nbytes == 4000 * (192 + 16)
+        hits = total = 0
+        for number, probe in enumerate(probes, 1):
+            found = {one for one, _ in await bench.find(probe, min_cosine=0.28)}
+            wanted = {one for one, _ in await bench.exactly(probe, min_cosine=0.28)}
+            assert found <= wanted
+            assert (number in found) == (number in wanted)
+            hits, total = hits + len(found), total + len(wanted)
+        assert hits > 0.99 * total
+        # More than candidates can be trusted with.
+        assert await bench.find(probes[0], limit=4000) == await bench.exactly(probes[0], limit=4000)
+        # Added and deleted as in smaller ones.
+        await bench.fill(probes, first=5001)
+        assert [number for number, _ in await bench.find(probes[3], limit=1)] == [5004]
+        await bench.delete(range(1, 3901))
+        assert await bench.find(probes[3]) == await bench.exactly(probes[3])
+
+    run(url, work)
+
+
+def test_users_are_held_too_and_their_new_vectors_known(url: str) -> None:
+    stored = units(300)
+
+    async def found(bench: Bench, probe: Vector, **how: Any) -> list[tuple[str, float]]:
+        matches = await users.nearest(
+            bench.database, *PLACE, probe, model="1.0", min_cosine=0.5, limit=9, **how
+        )
+        return [(match.user_id, match.cosine) for match in matches]
+
+    async def work(bench: Bench) -> None:
+        await bench.fill(stored)
+        async with bench.database.session() as session:
+            for number in range(300):
+                user = PublicId(f"u {number} \"'{{é", f"u{number}")
+                await users.create(session, *PLACE, user)
+                if number < 200:
+                    await faces.assign(session, *PLACE, [UUID(int=number + 1)], user.safe)
+                    await users.refresh_vector(session, *PLACE, user.safe)
+        bench.memory.of(users_table, PLACE, SIZE)
+        await bench.memory.wait()
+        kept = bench.memory.of(users_table, PLACE, SIZE)
+        assert kept is not None
+        assert kept.count == 200
+        async with bench.database.session() as session:
+            await faces.assign(session, *PLACE, [UUID(int=201), UUID(int=2)], "u200")
+            await users.refresh_vector(session, *PLACE, "u1")
+            await users.refresh_vector(session, *PLACE, "u200")
+        for number in (0, 1, 7, 200, 250):
+            with_memory = await found(bench, stored[number], memory=bench.memory)
+            assert with_memory == await found(bench, stored[number])
+            assert len(with_memory) == (number < 201)
+
+    run(url, work)
+
+
+def test_a_restored_backup_is_noted_anew(url: str) -> None:
+    """Its rows may name transactions that are still to come on this server."""
+    stored = units(100)
+
+    async def work(bench: Bench) -> None:
+        await bench.fill(stored)
+        to_come = f"UPDATE faces SET changed_in = '4000000000000' WHERE face_id > '{UUID(int=50)}'"
+        execute(bench.url, to_come)
+        await bench.read()
+        assert await bench.find(stored[70]) == await bench.exactly(stored[70])
+        beyond = "SELECT count(*) FROM faces WHERE changed_in >= pg_snapshot_xmax(pg_current_snapshot())"
+        assert execute(bench.url, beyond) == [(0,)]
+
+    run(url, work)
+
+
+def test_what_was_not_searched_for_longest_makes_room(url: str) -> None:
+    first, second, third = [(ONE, name) for name in ("first", "second", "third")]
+
+    async def work(bench: Bench) -> None:
+        for place in (first, second, third, (OTHER, "first")):
+            await bench.fill(units(1500), place=place)
+        for place in (first, second):
+            await bench.read(place)
+        assert bench.memory.nbytes == 2 * 1500 * (SIZE + 16)
+        assert bench.held(first) is not None
+        await bench.read(third)
+        assert bench.held(first) is not None
+        assert bench.memory.nbytes == 2 * 1500 * (SIZE + 16)
+        assert bench.held((OTHER, "first")) is None
+        await bench.fill(units(2600, seed=1), place=third, first=2001)
+        probe = units(1)[0]
+        assert await bench.find(probe, third) == await bench.exactly(probe, third)
+
+    run(url, work, most_mb=1)
+
+
+def test_nothing_is_held_where_it_is_turned_off_or_few(url: str) -> None:
+    async def work(bench: Bench) -> None:
+        await bench.fill(units(LEAST - 1))
+        await bench.read()
+        assert bench.held() is None
+        none = VectorMemory(bench.database, 0)
+        assert none.of(faces_table, PLACE, SIZE) is None
+        await none.wait()
+
+    run(url, work)
+
+
+def test_memory_expires(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was deleted leaves it, also where nobody searches any more."""
+    monkeypatch.setattr(vector_memory, "_OLDEST_S", 0.05)
+
+    async def work(bench: Bench) -> None:
+        await bench.fill(units(100))
+        await bench.read()
+        assert bench.memory.nbytes
+        await asyncio.sleep(0.1)
+        assert bench.memory.nbytes == 0
+
+    run(url, work)
+
+
+def test_a_database_that_is_away_costs_no_answer(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def work(bench: Bench) -> None:
+        await bench.fill(units(100))
+        away = Database("postgresql+psycopg://nobody@127.0.0.1:1/none", pool_size=1, max_overflow=0)
+        memory = VectorMemory(away, 100)
+        probe = units(1)[0]
+        found = await faces.nearest(
+            bench.database, *PLACE, probe, model="1.0", min_cosine=-1, limit=9, memory=memory
+        )
+        assert len(found) == 9
+        await memory.wait()
+        assert "could not be read into memory: ServiceUnavailableError" in caplog.text
+        await away.close()
+
+    run(url, work)
+
+
+@pytest.mark.parametrize("projected", [False, True])
+def test_random_changes_beside_searches(
+    url: str, monkeypatch: pytest.MonkeyPatch, *, projected: bool
+) -> None:
+    """Several who store and delete, while one searches: nobody who is surely there is missed."""
+    monkeypatch.setattr(vector_memory, "_MOST_FRESH", 5)
+    monkeypatch.setattr(vector_memory, "_BLOCK_ROWS", 64)
+    if projected:
+        monkeypatch.setattr(vector_memory, "MOST_WHOLE", 0)
+    stored = units(1200)
+
+    async def change(bench: Bench, numbers: range) -> None:
+        draw = np.random.default_rng(numbers.start)
+        there: set[int] = set()
+        for _ in range(60):
+            async with bench.database.session() as session:
+                for number in draw.choice(numbers, 5, replace=False).tolist():
+                    if number in there:
+                        await faces.remove(session, *PLACE, [UUID(int=number)])
+                        there.remove(number)
+                    else:
+                        await faces.add(session, *PLACE, [_face(number, stored[number - 1])])
+                        there.add(number)
+                await session.execute(text("SELECT pg_sleep(:s)"), {"s": float(draw.uniform(0, 0.01))})
+
+    async def search(bench: Bench) -> None:
+        draw = np.random.default_rng(9)
+        while True:
+            number = int(draw.integers(1, 601))
+            found = await bench.find(stored[number - 1], min_cosine=0.9)
+            assert [one for one, _ in found] == [number]
+            await bench.find(stored[int(draw.integers(600, 1200))])
+
+    async def work(bench: Bench) -> None:
+        await bench.fill(stored[:600])
+        await bench.read()
+        searching = asyncio.create_task(search(bench))
+        await asyncio.gather(*(change(bench, range(first, first + 200)) for first in (601, 801, 1001)))
+        searching.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await searching
+        for number in range(600, 1200, 7):
+            assert await bench.find(stored[number], min_cosine=0.9) == await bench.exactly(
+                stored[number], min_cosine=0.9
+            )
+
+    run(url, work)
