@@ -1,6 +1,6 @@
 """Vectors made short, to be kept in memory and compared all at once: which of them may answer a search.
 
-How like they really are, the database says, which has them whole (docs/adr/0021).
+How like they really are, the database says, which has them whole (docs/adr/0022).
 """
 
 import math

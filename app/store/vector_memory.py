@@ -1,4 +1,4 @@
-"""What a process holds in memory of the collections that it searches (docs/adr/0019).
+"""What a process holds in memory of the collections that it searches (docs/adr/0022).
 
 A search takes its candidates from here, and the database ranks them, and compares besides what came after
 the snapshot that was read. So nothing that is stored is missed, and nothing that is gone is found.
@@ -115,9 +115,12 @@ class VectorMemory:
                 wait = await self._bring(key, entry, again=again)
                 took = time.monotonic() - began
                 entry.look_at = time.monotonic() + max(wait, took / _READING_SHARE)
-        except (ServiceUnavailableError, StatementFailedError) as error:
+        except Exception as error:  # searches go on without it
             entry.look_at = time.monotonic() + _FAILED_WAIT_S
-            log.warning("vectors could not be read into memory: %s", type(error).__name__)
+            unexpected = None if isinstance(error, ServiceUnavailableError | StatementFailedError) else error
+            log.warning(
+                "vectors could not be read into memory: %s", type(error).__name__, exc_info=unexpected
+            )
         finally:
             entry.task = None
 
@@ -196,23 +199,22 @@ class _Reading:
         self.blocks: list[Block] = []
         self._whole = whole
         self._parts: list[tuple[Ids, Vectors]] = []
-        self._rows, self._lost = 0, 0.0
 
     def take(self, part: pages.Part) -> None:
-        vectors = part.vectors()
-        if not self._whole:
-            if self.projection is None:
-                self.projection = projection_of(vectors)
-            projected = vectors @ self.projection
-            vectors, self._lost = projected, max(self._lost, lost_by(vectors, projected))
-        self._parts.append((part.ids, vectors))
-        self._rows += len(vectors)
-        if self._rows >= _BLOCK_ROWS:
+        self._parts.append((part.ids, part.vectors()))
+        if sum(len(ids) for ids, _ in self._parts) >= _BLOCK_ROWS:
             self.end()
 
     def end(self) -> None:
         """What was taken and is in no block yet goes into one."""
-        if self._parts:
-            ids, vectors = zip(*self._parts, strict=True)
-            self.blocks.append(Block(together(ids), Codes(np.concatenate(vectors)), self._lost))
-            self._parts, self._rows, self._lost = [], 0, 0.0
+        if not self._parts:
+            return
+        ids, parts = zip(*self._parts, strict=True)
+        vectors, lost = np.concatenate(parts), 0.0
+        self._parts = []
+        if not self._whole:
+            if self.projection is None:
+                self.projection = projection_of(vectors)
+            projected = vectors @ self.projection
+            vectors, lost = projected, lost_by(vectors, projected)
+        self.blocks.append(Block(together(ids), Codes(vectors), lost))

@@ -123,9 +123,8 @@ def _face(number: int, vector: Vector) -> faces.NewFace:
 
 
 # Of one size, of several blocks, and compared by threads.
-@pytest.mark.parametrize("rows", [300, 3000])
-@pytest.mark.parametrize("least", [-1.0, 0.0, 0.1, 0.9])
-@pytest.mark.parametrize("limit", [1, 20, 4096])
+@pytest.mark.parametrize("rows", [300, 2100])
+@pytest.mark.parametrize(("least", "limit"), [(-1.0, 1), (-1.0, 20), (0.0, 4096), (0.1, 20), (0.9, 1)])
 def test_answers_are_those_of_an_exact_search(
     url: str, monkeypatch: pytest.MonkeyPatch, rows: int, least: float, limit: int
 ) -> None:
@@ -142,7 +141,7 @@ def test_answers_are_those_of_an_exact_search(
         kept = bench.held()
         assert kept is not None
         assert kept.count == rows
-        for probe in (stored[4], stored[7], -stored[7], *units(5, seed=1)):
+        for probe in (stored[4], stored[7], -stored[7], *units(3, seed=1)):
             for left_out in (None, UUID(int=5)):
                 how: dict[str, Any] = {"min_cosine": least, "limit": limit, "leave_out": left_out}
                 assert await bench.find(probe, **how) == await bench.exactly(probe, **how)
