@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,10 @@ LEAST_PROJECTED, _MOST_PROJECTED, _PROJECTED_SHARE = 200, 1000, 2.5
 _COMPARED_AT_ONCE, _COMPARED_BY_ONE = 5_000_000, 60_000_000
 # An addition that would make more of these, or is larger than what was read at once, is read again with it.
 _MOST_BLOCKS = 16
-_USER_ID_BYTES = 60
+# So many products are ranked in a tenth of a millisecond.
+_CUT_AT_ONCE = 20_000
+USER_ID_BYTES = 60
+"""A short str takes some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ class Block:
 
     @property
     def nbytes(self) -> int:
-        ids = len(self.ids) * _USER_ID_BYTES if isinstance(self.ids, list) else self.ids.nbytes
+        ids = len(self.ids) * USER_ID_BYTES if isinstance(self.ids, list) else self.ids.nbytes
         return self.codes.nbytes + ids
 
 
@@ -76,6 +80,7 @@ class Held:
     key: Key
     blocks: Sequence[Block]
     snapshot: str
+    server: datetime
     read_at: float
     projection: Vectors | None = None
     added: int = 0
@@ -94,6 +99,11 @@ class Held:
         late = sum(block.codes.count for block in self.blocks[len(self.blocks) - self.added :])
         return self.added >= _MOST_BLOCKS or 2 * late > self.count
 
+    def has_any(self, blocks: Sequence[Block]) -> bool:
+        """Whether rows of other blocks are in these, too."""
+        mine, others = [[_numbers(block.ids) for block in some] for some in (self.blocks, blocks)]
+        return bool(others) and bool(np.isin(np.concatenate(mine), np.concatenate(others)).any())
+
     async def candidates(self, probe: Vector, min_cosine: float, wanted: int) -> Candidates:
         """For a search for the `wanted` nearest rows with this cosine or more."""
         is_whole = self.projection is None
@@ -104,13 +114,16 @@ class Held:
             projected = probe @ self.projection
             probe, lost = projected, lost_by(probe[None], projected[None])
         near = await self._near(probe, min_cosine, lost)
-        if sum(len(one.rows) for one in near) <= most:
+        count = sum(len(one.rows) for one in near)
+        if count <= most:
             return Candidates(self._ids(near), ALL, ALL)
         # So many are surely as near as this; of projected vectors, so many have the largest products.
         margin = 2 * max(one.margin for one in near) if is_whole else 0.0
-        products = np.concatenate([one.products for one in near])
-        least = np.partition(products, len(products) - most)[len(products) - most] - margin
-        ids = self._ids([replace(one, rows=one.rows[one.products >= least]) for one in near])
+        if count <= _CUT_AT_ONCE:
+            near = _nearest(near, most, margin)
+        else:
+            near = await asyncio.to_thread(_nearest, near, most, margin)
+        ids = self._ids(near)
         return Candidates(ids, most - wanted, ALL) if is_whole else Candidates(ids, most // 2, most // 2)
 
     async def _near(self, probe: Vector, min_cosine: float, lost: float) -> "list[_Near]":
@@ -141,6 +154,19 @@ def _near(block: Block, probe: Vector, min_cosine: float, lost: float) -> _Near:
     compared = block.codes.compare(probe)
     rows = compared.rows_from(min_cosine - compared.margin - lost * block.lost)
     return _Near(rows, compared.products[rows] * compared.scale, compared.margin)
+
+
+def _nearest(near: Sequence[_Near], most: int, margin: float) -> list[_Near]:
+    products = np.concatenate([one.products for one in near])
+    least = np.partition(products, len(products) - most)[len(products) - most] - margin
+    return [replace(one, rows=one.rows[one.products >= least]) for one in near]
+
+
+def _numbers(ids: Ids) -> NDArray[np.int64]:
+    """Of each id; equal ones have the same, and others hardly ever."""
+    if isinstance(ids, list):
+        return np.fromiter(map(hash, ids), np.int64, len(ids))
+    return np.ascontiguousarray(ids[:, 8:]).view(np.int64)[:, 0]
 
 
 def lost_by(vectors: Vectors, projected: Vectors) -> float:

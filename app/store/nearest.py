@@ -22,6 +22,7 @@ from sqlalchemy import (
     any_,
     bindparam,
     exists,
+    false,
     func,
     literal_column,
     null,
@@ -38,7 +39,7 @@ from app.store.queue import Place
 from app.store.tables import collections
 from app.store.vector_index_names import name_of
 from app.store.vector_memory import VectorMemory
-from app.store.vector_pages import not_in
+from app.store.vector_pages import not_in, server
 from app.store.vectors import Uuids, distance_to, has_size, most_distance, sized
 
 LEAST_CANDIDATES, MOST_CANDIDATES = 400, 1000
@@ -142,6 +143,9 @@ async def _by_memory(
     async with database.reading() as reader:
         rows = await _rows_of(reader, _by_candidates(*statement), values)
     answers, counts = rows[:-1], rows[-1]
+    if counts.server != held.server:
+        memory.forget(held)
+        return None
     gone = named - counts.present
     memory.note(held, gone=gone / max(1, named), fresh=counts.fresh)
     is_sure = gone <= candidates.spare and len(answers) <= candidates.trusted
@@ -215,14 +219,16 @@ def _by_candidates(
 ) -> CompoundSelect[Any]:
     """Compares rows of these keys and all that came since a snapshot.
 
-    The last row has no key; it counts in `present` and `fresh` how many there were of both.
+    The last row has no key; it counts those that are as they were then, `present`, and the others, `fresh`.
     """
     distance = distance_to(table.c.embedding, "probe", size).label("distance")
     rows, among = (
         _rows(table, shown),
         bindparam("candidates", type_=Uuids() if isinstance(key.type, Uuid) else ARRAY(key.type)),
     )
-    named = rows.add_columns(distance, literal_column("false").label("is_fresh")).where(key == any_(among))
+    # One whose vector changed since took its place among the candidates by the old one.
+    changed = func.coalesce(not_in(bindparam("snapshot"), table), false()).label("is_fresh")
+    named = rows.add_columns(distance, changed).where(key == any_(among))
     came = rows.add_columns(distance, literal_column("true")).where(
         not_in(bindparam("snapshot"), table), key != all_(among)
     )
@@ -240,8 +246,11 @@ def _by_candidates(
         null(),
         func.count().filter(~fresh).label("present"),
         func.count().filter(fresh).label("fresh"),
+        server().label("server"),
     ).select_from(near)
-    return union_all(select(*answers.c, null().label("present"), null().label("fresh")), counts)
+    return union_all(
+        select(*answers.c, null().label("present"), null().label("fresh"), null().label("server")), counts
+    )
 
 
 def _rows(table: Table, shown: tuple[Column[Any], ...]) -> Select[Any]:

@@ -16,8 +16,9 @@ from app.errors import ServiceUnavailableError
 from app.store import vector_pages as pages
 from app.store.codes import PROJECTED_SIZE, Codes, Vectors, projection_of
 from app.store.database import Database, StatementFailedError
-from app.store.held import Block, Held, Ids, Key, lost_by, together
+from app.store.held import USER_ID_BYTES, Block, Held, Ids, Key, lost_by, together
 from app.store.queue import Place
+from app.store.tables import users
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +27,8 @@ LEAST_ROWS = 500
 MOST_WHOLE = 100_000
 """Of more, vectors are projected: comparing a million whole ones takes 50 ms."""
 
-# So many rows lie in one block; while it is made its vectors take five times their codes.
-_BLOCK_ROWS = 16_384
+# So many bytes of codes lie in one block; while it is made its vectors take five to fifteen times as many.
+_BLOCK_BYTES = 8_000_000
 # When the database compares more than so many that came since, memory is brought up to date.
 _MOST_FRESH, _FRESH_SHARE = 500, 0.01
 _MOST_ADDED = 20_000
@@ -82,8 +83,14 @@ class VectorMemory:
             self._start(key, entry, again=True)
         return entry.held
 
+    def forget(self, held: Held) -> None:
+        """Give up what is held of a collection; it is of a server that is gone."""
+        entry = self._entries.get(held.key)
+        if entry is not None:
+            entry.held = None
+
     def note(self, held: Held, *, gone: float, fresh: int) -> None:
-        """What a search saw: which share of the candidates is gone, and how many rows came since."""
+        """What a search saw: the share of candidates that are gone or changed, and how many rows came since."""
         entry = self._entries.get(held.key)
         if entry is None or entry.held is not held:
             return
@@ -127,63 +134,63 @@ class VectorMemory:
     async def _bring(self, key: Key, entry: _Entry, *, again: bool) -> float:
         """Read all, or what came since; for how many seconds it need not be done again."""
         if not again and entry.held is not None and await self._add(entry, entry.held):
-            return 0.0
+            return self._make_room(entry)
         table, place, size = key
         async with self._database.session(long=True) as session:
             rows = await pages.count(session, table, place)
-            whole = rows <= MOST_WHOLE or size <= PROJECTED_SIZE
-            is_large = rows * ((size if whole else PROJECTED_SIZE) + pages.ID_BYTES) > self._most_bytes
-            if rows < LEAST_ROWS or is_large:
-                entry.held = None
-                return _LARGE_WAIT_S if is_large else _SMALL_WAIT_S
-            await pages.adopt(session, table, place)
+        whole = rows <= MOST_WHOLE or size <= PROJECTED_SIZE
+        id_bytes = USER_ID_BYTES if table is users else pages.ID_BYTES
+        is_large = rows * ((size if whole else PROJECTED_SIZE) + id_bytes) > self._most_bytes
+        if rows < LEAST_ROWS or is_large:
+            entry.held = None
+            return _LARGE_WAIT_S if is_large else _SMALL_WAIT_S
         async with self._database.snapshot() as session:
-            now, snapshot = time.monotonic(), await pages.snapshot_of(session)
+            now, (snapshot, server) = time.monotonic(), await pages.snapshot_of(session)
             reading = _Reading(None, whole=whole)
             async for part in pages.parts(session, table, place, size):
                 await asyncio.to_thread(reading.take, part)
             await asyncio.to_thread(reading.end)
         entry.held = None
         if reading.blocks:
-            entry.held = Held(key, tuple(reading.blocks), snapshot, now, reading.projection)
-            asyncio.get_running_loop().call_later(_OLDEST_S, _expire, entry, now)
-        self._make_room(entry)
-        return 0.0 if reading.blocks else _SMALL_WAIT_S
+            entry.held = Held(key, tuple(reading.blocks), snapshot, server, now, reading.projection)
+            left = _OLDEST_S - (time.monotonic() - now)
+            asyncio.get_running_loop().call_later(left, _expire, entry, now)
+        return self._make_room(entry)
 
     async def _add(self, entry: _Entry, held: Held) -> bool:
-        """Read what came since; False if it is so much that all had better be read again."""
+        """Read what came since; False if all has to be read again, or had better be."""
         table, place, size = held.key
         async with self._database.snapshot() as session:
-            snapshot = await pages.snapshot_of(session)
-            if await pages.count(session, table, place, held.snapshot) > _MOST_ADDED:
+            snapshot, server = await pages.snapshot_of(session)
+            came = await pages.count(session, table, place, held.snapshot)
+            if server != held.server or came > _MOST_ADDED:
                 return False
             reading = _Reading(held.projection, whole=held.projection is None)
             async for part in pages.parts(session, table, place, size, held.snapshot):
                 await asyncio.to_thread(reading.take, part)
             await asyncio.to_thread(reading.end)
-        entry.held = replace(
-            held,
-            blocks=(*held.blocks, *reading.blocks),
-            snapshot=snapshot,
-            added=held.added + len(reading.blocks),
-        )
-        self._make_room(entry)
+        # Old vectors would take the place of others among the candidates.
+        if await asyncio.to_thread(held.has_any, reading.blocks):
+            return False
+        blocks, added = (*held.blocks, *reading.blocks), held.added + len(reading.blocks)
+        if entry.held is held:  # it has not expired meanwhile
+            entry.held = replace(held, blocks=blocks, snapshot=snapshot, added=added)
         return True
 
-    def _make_room(self, newest: _Entry) -> None:
-        """Give up what was not searched for longest, until all fits."""
-        others = sorted(self._entries.items(), key=lambda item: item[1].used_at)
-        taken = self.nbytes
-        for key, entry in others:
-            if taken <= self._most_bytes:
-                return
-            if entry is newest or entry.held is None:
-                continue
-            taken -= entry.held.nbytes
-            if entry.task is None:
-                del self._entries[key]
-            else:
-                entry.held = None
+    def _make_room(self, newest: _Entry) -> float:
+        """Give up what was not searched for longest, until all fits.
+
+        Returns:
+            For how many seconds the newest need not be read again.
+        """
+        read = newest.held
+        for entry in sorted(self._entries.values(), key=lambda entry: (entry is newest, entry.used_at)):
+            if self.nbytes <= self._most_bytes:
+                break
+            entry.held = None
+        if newest.held is not None:
+            return 0.0
+        return _SMALL_WAIT_S if read is None else _LARGE_WAIT_S
 
 
 def _expire(entry: _Entry, read_at: float) -> None:
@@ -201,8 +208,10 @@ class _Reading:
         self._parts: list[tuple[Ids, Vectors]] = []
 
     def take(self, part: pages.Part) -> None:
-        self._parts.append((part.ids, part.vectors()))
-        if sum(len(ids) for ids, _ in self._parts) >= _BLOCK_ROWS:
+        vectors = part.vectors()
+        self._parts.append((part.ids, vectors))
+        size = vectors.shape[1] if self._whole else PROJECTED_SIZE
+        if size * sum(len(ids) for ids, _ in self._parts) >= _BLOCK_BYTES:
             self.end()
 
     def end(self) -> None:

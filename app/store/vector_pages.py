@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,11 @@ from numpy.typing import NDArray
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    DateTime,
     Integer,
     Select,
     Table,
+    Text,
     and_,
     cast,
     func,
@@ -20,7 +23,6 @@ from sqlalchemy import (
     select,
     text,
     true,
-    update,
 )
 from sqlalchemy.dialects.postgresql import BYTEA
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -33,15 +35,13 @@ from app.store.vectors import has_size
 ID_BYTES = 16
 """Of a face."""
 
-# 16 MB of PostgreSQL's table.
-_PAGES = 2048
+# 2 MB of PostgreSQL's table: the event loop stands still while the driver unpacks them.
+_PAGES = 256
 _IN_PAGES = text("ctid >= CAST(:first AS tid) AND ctid < CAST(:end AS tid)")
 _KEYS = {"faces": "face_id", "users": "user_id"}
 _COUNT_BYTES = 4  # lead the values of a vector
 
-_SNAPSHOT = text("SELECT CAST(pg_current_snapshot() AS text)")
-_FROM_ELSEWHERE = text("changed_in >= pg_snapshot_xmax(pg_current_snapshot())")
-_THIS_TRANSACTION = text("pg_current_xact_id()")
+_SERVER = func.pg_postmaster_start_time(type_=DateTime(timezone=True))
 
 
 class _Snapshot(UserDefinedType[str]):
@@ -64,15 +64,29 @@ class Part:
 
 
 def not_in(snapshot: ColumnElement[str], table: Table) -> ColumnElement[bool]:
-    """Whether a row's vector came after a snapshot: its transaction ended later, or has not ended."""
+    """Whether a row's vector came after a snapshot: its transaction ended later, or has not ended.
+
+    A transaction that is still to come was another server's, whose backup was restored.
+    """
     seen, changed_in = cast(snapshot, _Snapshot()), table.c.changed_in
     # The first condition is what the index answers.
-    return and_(changed_in >= func.pg_snapshot_xmin(seen), ~func.pg_visible_in_snapshot(changed_in, seen))
+    return and_(
+        changed_in >= func.pg_snapshot_xmin(seen),
+        changed_in < func.pg_snapshot_xmax(func.pg_current_snapshot()),
+        ~func.pg_visible_in_snapshot(changed_in, seen),
+    )
 
 
-async def snapshot_of(session: AsyncConnection) -> str:
-    """What a transaction of Database.snapshot sees."""
-    return str(await session.scalar(_SNAPSHOT))
+def server() -> ColumnElement[datetime]:
+    """Since when a server runs: after a failover, or a restored backup, transactions have other numbers."""
+    return _SERVER
+
+
+async def snapshot_of(session: AsyncConnection) -> tuple[str, datetime]:
+    """What a transaction of Database.snapshot sees, and whose it is."""
+    found = await session.execute(select(cast(func.pg_current_snapshot(), Text), _SERVER))
+    snapshot, since = found.one()
+    return snapshot, since
 
 
 async def count(session: AsyncConnection, table: Table, place: Place, since: str | None = None) -> int:
@@ -102,13 +116,6 @@ async def parts(
         some, halves = (await session.execute(select(ids, _together(found.halves)), ends)).one()
         if halves is not None:
             yield Part(np.frombuffer(some, np.uint8).reshape(-1, ID_BYTES) if are_faces else some, halves)
-
-
-async def adopt(session: AsyncConnection, table: Table, place: Place) -> None:
-    """Rows of transactions that are still to come are from a backup of another server: note them anew."""
-    await session.execute(
-        update(table).where(_of(table, place), _FROM_ELSEWHERE).values(changed_in=_THIS_TRANSACTION)
-    )
 
 
 def _of(table: Table, place: Place) -> ColumnElement[bool]:

@@ -13,6 +13,8 @@ _TABLES = ("faces", "users")
 def upgrade() -> None:
     # Rows that are there have none: everybody has seen them who looks after this. Setting the default apart
     # leaves them as they are, where adding the column with it would write each again.
+    # In the order in which the service takes them, lest one waits for the other.
+    op.execute("LOCK TABLE users, faces IN ACCESS EXCLUSIVE MODE")
     op.execute("""
         CREATE FUNCTION note_change() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN

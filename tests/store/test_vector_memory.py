@@ -1,7 +1,10 @@
 """Searches with the help of memory answer what exact ones do, on a real PostgreSQL that others change."""
 
 import asyncio
+import weakref
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -128,7 +131,7 @@ def _face(number: int, vector: Vector) -> faces.NewFace:
 def test_answers_are_those_of_an_exact_search(
     url: str, monkeypatch: pytest.MonkeyPatch, rows: int, least: float, limit: int
 ) -> None:
-    monkeypatch.setattr(vector_memory, "_BLOCK_ROWS", 1000)
+    monkeypatch.setattr(vector_memory, "_BLOCK_BYTES", 100_000)
     monkeypatch.setattr(held, "_COMPARED_AT_ONCE", 100_000)
     monkeypatch.setattr(held, "_COMPARED_BY_ONE", 300_000)
     stored = units(rows)
@@ -305,7 +308,41 @@ def test_users_are_held_too_and_their_new_vectors_known(url: str) -> None:
     run(url, work)
 
 
-def test_a_restored_backup_is_noted_anew(url: str) -> None:
+@pytest.mark.parametrize("projected", [False, True])
+def test_vectors_that_changed_take_nobodys_place(
+    url: str, monkeypatch: pytest.MonkeyPatch, *, projected: bool
+) -> None:
+    """Their old ones are among the candidates, as the nearest."""
+    if projected:
+        monkeypatch.setattr(vector_memory, "MOST_WHOLE", 0)
+    stored = units(600)
+    probe = units(1, seed=1)[0]
+    nearest = np.argsort(-stored @ probe)[:150] + 1
+
+    async def work(bench: Bench) -> None:
+        await bench.fill(stored)
+        await bench.read()
+        # pgvector has no minus sign.
+        turned = "array_fill(0, ARRAY[256])::halfvec - embedding"
+        with psycopg.connect(url.replace("+psycopg", "")) as connection:
+            connection.execute(
+                f"UPDATE faces SET embedding = {turned} WHERE face_id = ANY(%s)".encode(),
+                ([UUID(int=int(number)) for number in nearest],),
+            )
+        assert await bench.find(probe) == await bench.exactly(probe)
+        # What came since is read now.
+        monkeypatch.setattr(vector_memory, "_MOST_FRESH", 0)
+        assert await bench.find(probe) == await bench.exactly(probe)
+        await bench.memory.wait()
+        assert await bench.find(probe) == await bench.exactly(probe)
+        kept = bench.held()
+        assert kept is not None
+        assert (kept.count, kept.added) == (600, 0)
+
+    run(url, work)
+
+
+def test_a_restored_backup_is_searched_with_memory(url: str) -> None:
     """Its rows may name transactions that are still to come on this server."""
     stored = units(100)
 
@@ -314,9 +351,33 @@ def test_a_restored_backup_is_noted_anew(url: str) -> None:
         to_come = f"UPDATE faces SET changed_in = '4000000000000' WHERE face_id > '{UUID(int=50)}'"
         execute(bench.url, to_come)
         await bench.read()
+        noted: list[int] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(bench.memory, "note", lambda _, *, gone, fresh: noted.append(fresh))
+            assert await bench.find(stored[70]) == await bench.exactly(stored[70])
+        assert noted == [0]
+
+    run(url, work)
+
+
+def test_what_was_read_of_another_server_is_forgotten(url: str) -> None:
+    """As after a failover: the same numbers may be of other transactions."""
+    stored = units(100)
+
+    async def work(bench: Bench) -> None:
+        await bench.fill(stored[:50])
+        await bench.read()
+        kept = bench.held()
+        assert kept is not None
+        before = kept.server - timedelta(days=1)
+        bench.memory._entries[kept.key].held = replace(kept, server=before, snapshot="9000000:9000000:")
+        await bench.fill(stored[50:], first=51)
         assert await bench.find(stored[70]) == await bench.exactly(stored[70])
-        beyond = "SELECT count(*) FROM faces WHERE changed_in >= pg_snapshot_xmax(pg_current_snapshot())"
-        assert execute(bench.url, beyond) == [(0,)]
+        assert bench.memory.nbytes == 0
+        await bench.read()
+        kept = bench.held()
+        assert kept is not None
+        assert kept.count == 100
 
     run(url, work)
 
@@ -331,8 +392,11 @@ def test_what_was_not_searched_for_longest_makes_room(url: str) -> None:
             await bench.read(place)
         assert bench.memory.nbytes == 2 * 1500 * (SIZE + 16)
         assert bench.held(first) is not None
+        gone = weakref.ref(bench.held(second).blocks[0].codes)  # type: ignore[union-attr]
+        assert bench.held(first) is not None
         await bench.read(third)
         assert bench.held(first) is not None
+        assert gone() is None
         assert bench.memory.nbytes == 2 * 1500 * (SIZE + 16)
         assert bench.held((OTHER, "first")) is None
         await bench.fill(units(2600, seed=1), place=third, first=2001)
@@ -391,7 +455,7 @@ def test_random_changes_beside_searches(
 ) -> None:
     """Several who store and delete, while one searches: nobody who is surely there is missed."""
     monkeypatch.setattr(vector_memory, "_MOST_FRESH", 5)
-    monkeypatch.setattr(vector_memory, "_BLOCK_ROWS", 64)
+    monkeypatch.setattr(vector_memory, "_BLOCK_BYTES", 10_000)
     if projected:
         monkeypatch.setattr(vector_memory, "MOST_WHOLE", 0)
     stored = units(1200)
