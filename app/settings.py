@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     db_pool_recycle_seconds: int = Field(default=1800, ge=1, le=86_400)
     db_statement_timeout_seconds: int = Field(default=30, ge=1, le=3600)
     # What a process may keep of the collections that it searches; 0: nothing.
-    search_memory_mb: int = Field(default=512, ge=0, le=1_000_000)
+    search_memory_mb: int = Field(default=1024, ge=0, le=1_000_000)
     # Collections of so many faces, or users, get an index of their vectors; 0: none does.
     vector_index_faces: int = Field(default=2_000_000, ge=0)
     vector_index_memory_mb: int = Field(default=2048, ge=64, le=1_000_000)

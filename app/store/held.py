@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -27,7 +28,7 @@ _SPARE, _SPARE_SHARE = 16, 0.25
 # than half of them misses too many.
 LEAST_PROJECTED, _MOST_PROJECTED, _PROJECTED_SHARE = 200, 1000, 2.5
 # So many bytes are compared in half a millisecond, not worth another thread; and so many by one thread.
-_COMPARED_AT_ONCE, _COMPARED_BY_ONE = 5_000_000, 60_000_000
+_COMPARED_AT_ONCE, _COMPARED_BY_ONE = 10_000_000, 60_000_000
 # An addition that would make more of these, or is larger than what was read at once, is read again with it.
 _MOST_BLOCKS = 16
 # So many products are ranked in a tenth of a millisecond.
@@ -56,7 +57,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Rows that may answer a search, each once.
+    """Rows that may answer a search.
 
     Attributes:
         spare: how many of them may be gone without another row being missed.
@@ -100,7 +101,7 @@ class Held:
         return self.added >= _MOST_BLOCKS or 2 * late > self.count
 
     def has_any(self, blocks: Sequence[Block]) -> bool:
-        """Whether rows of other blocks are in these, too."""
+        """Whether rows of other blocks are in these, too, with vectors that they had."""
         mine, others = [[_numbers(block.ids) for block in some] for some in (self.blocks, blocks)]
         return bool(others) and bool(np.isin(np.concatenate(mine), np.concatenate(others)).any())
 
@@ -113,7 +114,7 @@ class Held:
             most = min(_MOST_PROJECTED, max(LEAST_PROJECTED, math.ceil(_PROJECTED_SHARE * wanted)))
             projected = probe @ self.projection
             probe, lost = projected, lost_by(probe[None], projected[None])
-        near = await self._near(probe, min_cosine, lost)
+        near = await self._near(probe, min_cosine, lost, None if is_whole else most + 1)
         count = sum(len(one.rows) for one in near)
         if count <= most:
             return Candidates(self._ids(near), ALL, ALL)
@@ -126,19 +127,23 @@ class Held:
         ids = self._ids(near)
         return Candidates(ids, most - wanted, ALL) if is_whole else Candidates(ids, most // 2, most // 2)
 
-    async def _near(self, probe: Vector, min_cosine: float, lost: float) -> "list[_Near]":
-        def some(blocks: Sequence[Block]) -> list[_Near]:
-            return [_near(block, probe, min_cosine, lost) for block in blocks]
+    async def _near(self, probe: Vector, min_cosine: float, lost: float, most: int | None) -> "list[_Near]":
+        found: dict[int, _Near] = {}
+        turns = iter(range(len(self.blocks)))
+
+        def take_turns() -> None:
+            for turn in turns:
+                found[turn] = _near(self.blocks[turn], probe, min_cosine, lost, most)
 
         if self.nbytes <= _COMPARED_AT_ONCE:
-            return some(self.blocks)
-        size = math.ceil(len(self.blocks) / math.ceil(self.nbytes / _COMPARED_BY_ONE))
-        parts = [self.blocks[first : first + size] for first in range(0, len(self.blocks), size)]
-        found = await asyncio.gather(*(asyncio.to_thread(some, part) for part in parts))
-        return [one for near in found for one in near]
+            take_turns()
+        else:
+            threads = min(os.cpu_count() or 1, math.ceil(self.nbytes / _COMPARED_BY_ONE))
+            await asyncio.gather(*(asyncio.to_thread(take_turns) for _ in range(threads)))
+        return [found[turn] for turn in range(len(self.blocks))]
 
     def _ids(self, near: "Sequence[_Near]") -> Ids:
-        return _once([_picked(block.ids, one.rows) for block, one in zip(self.blocks, near, strict=True)])
+        return together([_picked(block.ids, one.rows) for block, one in zip(self.blocks, near, strict=True)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +155,9 @@ class _Near:
     margin: float
 
 
-def _near(block: Block, probe: Vector, min_cosine: float, lost: float) -> _Near:
+def _near(block: Block, probe: Vector, min_cosine: float, lost: float, most: int | None) -> _Near:
     compared = block.codes.compare(probe)
-    rows = compared.rows_from(min_cosine - compared.margin - lost * block.lost)
+    rows = compared.rows_from(min_cosine - compared.margin - lost * block.lost, most)
     return _Near(rows, compared.products[rows] * compared.scale, compared.margin)
 
 
@@ -187,11 +192,3 @@ def together(ids: Sequence[Ids]) -> Ids:
 
 def _picked(ids: Ids, rows: NDArray[np.intp]) -> Ids:
     return [ids[row] for row in rows] if isinstance(ids, list) else ids[rows]
-
-
-def _once(ids: Sequence[Ids]) -> Ids:
-    """A vector that changed is in a later block, too."""
-    found = together(ids)
-    if len(ids) == 1:
-        return found
-    return list(dict.fromkeys(found)) if isinstance(found, list) else np.unique(found, axis=0)

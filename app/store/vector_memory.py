@@ -90,7 +90,7 @@ class VectorMemory:
             entry.held = None
 
     def note(self, held: Held, *, gone: float, fresh: int) -> None:
-        """What a search saw: the share of candidates that are gone or changed, and how many rows came since."""
+        """What a search saw: which share of candidates is gone or changed, how many rows came since."""
         entry = self._entries.get(held.key)
         if entry is None or entry.held is not held:
             return
@@ -140,7 +140,7 @@ class VectorMemory:
             rows = await pages.count(session, table, place)
         whole = rows <= MOST_WHOLE or size <= PROJECTED_SIZE
         id_bytes = USER_ID_BYTES if table is users else pages.ID_BYTES
-        is_large = rows * ((size if whole else PROJECTED_SIZE) + id_bytes) > self._most_bytes
+        is_large = rows * (2 * (size if whole else PROJECTED_SIZE) + id_bytes) > self._most_bytes
         if rows < LEAST_ROWS or is_large:
             entry.held = None
             return _LARGE_WAIT_S if is_large else _SMALL_WAIT_S

@@ -253,7 +253,7 @@ def test_large_collections_are_projected_and_find_people(url: str, monkeypatch: 
         kept = bench.held(size=512)
         assert kept is not None
         assert kept.projection is not None
-        assert kept.nbytes == 4000 * (192 + 16)
+        assert kept.nbytes == 4000 * (2 * 160 + 16)
         hits = total = 0
         for number, probe in enumerate(probes, 1):
             found = {one for one, _ in await bench.find(probe, min_cosine=0.28)}
@@ -387,17 +387,17 @@ def test_what_was_not_searched_for_longest_makes_room(url: str) -> None:
 
     async def work(bench: Bench) -> None:
         for place in (first, second, third, (OTHER, "first")):
-            await bench.fill(units(1500), place=place)
+            await bench.fill(units(900), place=place)
         for place in (first, second):
             await bench.read(place)
-        assert bench.memory.nbytes == 2 * 1500 * (SIZE + 16)
+        assert bench.memory.nbytes == 2 * 900 * (2 * SIZE + 16)
         assert bench.held(first) is not None
         gone = weakref.ref(bench.held(second).blocks[0].codes)  # type: ignore[union-attr]
         assert bench.held(first) is not None
         await bench.read(third)
         assert bench.held(first) is not None
         assert gone() is None
-        assert bench.memory.nbytes == 2 * 1500 * (SIZE + 16)
+        assert bench.memory.nbytes == 2 * 900 * (2 * SIZE + 16)
         assert bench.held((OTHER, "first")) is None
         await bench.fill(units(2600, seed=1), place=third, first=2001)
         probe = units(1)[0]
