@@ -147,7 +147,7 @@ class VectorMemory:
         async with self._database.snapshot() as session:
             now, (snapshot, server) = time.monotonic(), await pages.snapshot_of(session)
             reading = _Reading(None, whole=whole)
-            async for part in pages.parts(session, table, place, size):
+            async for part in pages.parts(session, table, place, size, rows):
                 await asyncio.to_thread(reading.take, part)
             await asyncio.to_thread(reading.end)
         entry.held = None
@@ -166,7 +166,7 @@ class VectorMemory:
             if server != held.server or came > _MOST_ADDED:
                 return False
             reading = _Reading(held.projection, whole=held.projection is None)
-            async for part in pages.parts(session, table, place, size, held.snapshot):
+            async for part in pages.parts(session, table, place, size, came, held.snapshot):
                 await asyncio.to_thread(reading.take, part)
             await asyncio.to_thread(reading.end)
         # Old vectors would take the place of others among the candidates.

@@ -1,9 +1,10 @@
 """All SQL that brings vectors into a process's memory: whole collections, and what changed since."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +36,11 @@ from app.store.vectors import has_size
 ID_BYTES = 16
 """Of a face."""
 
-# 2 MB of PostgreSQL's table: the event loop stands still while the driver unpacks them.
+# 2 MB: the event loop stands still while the driver unpacks them.
+_ROWS = 2000
 _PAGES = 256
+# Of a table's part with more pages a row, other collections take most: rows are fetched by their keys.
+_DENSE = 2
 _IN_PAGES = text("ctid >= CAST(:first AS tid) AND ctid < CAST(:end AS tid)")
 _KEYS = {"faces": "face_id", "users": "user_id"}
 _COUNT_BYTES = 4  # lead the values of a vector
@@ -57,6 +61,13 @@ class Part:
 
     ids: NDArray[np.uint8] | list[str]
     halves: bytes
+
+    @property
+    def last(self) -> UUID | str:
+        """The greatest id, as PostgreSQL orders them."""
+        if isinstance(self.ids, list):
+            return max(self.ids, key=str.encode)
+        return UUID(bytes=max(row.tobytes() for row in self.ids))
 
     def vectors(self) -> Vectors:
         """(n, size)"""
@@ -96,26 +107,47 @@ async def count(session: AsyncConnection, table: Table, place: Place, since: str
 
 
 async def parts(
-    session: AsyncConnection, table: Table, place: Place, size: int, since: str | None = None
+    session: AsyncConnection, table: Table, place: Place, size: int, rows: int, since: str | None = None
 ) -> AsyncIterator[Part]:
-    """Vectors of a size, some thousands at a time; all, or those not in a snapshot, which are few.
+    """Vectors of a size, some thousands at a time; all, or those not in a snapshot.
 
-    PostgreSQL puts them together, which costs Python most, and reads its pages in their order.
+    PostgreSQL puts them together, which costs Python least.
+
+    Args:
+        rows: about how many there are.
     """
     key = table.c[_KEYS[table.name]]
-    are_faces = table.name == "faces"
     row = select(
         key, func.substring(func.halfvec_send(table.c.embedding), _COUNT_BYTES + 1).label("halves")
     ).where(_of(table, place), _after(since, table), has_size(table.c.embedding, size))
-    pages = 0 if since is not None else int(await session.scalar(_pages(table, place)) or 0)
-    for first in range(0, max(1, pages), _PAGES):
-        here = row if pages <= _PAGES else row.where(_IN_PAGES)
-        found = here.subquery().c
-        ids = _together(func.uuid_send(found[key.name])) if are_faces else func.array_agg(found[key.name])
-        ends = {"first": f"({first},0)", "end": f"({first + _PAGES},0)"} if pages > _PAGES else {}
-        some, halves = (await session.execute(select(ids, _together(found.halves)), ends)).one()
-        if halves is not None:
-            yield Part(np.frombuffer(some, np.uint8).reshape(-1, ID_BYTES) if are_faces else some, halves)
+    pages = int(await session.scalar(_pages(table, place)) or 0) if rows > _ROWS else 0
+    if pages and pages < _DENSE * rows:
+        for first in range(0, pages, _PAGES):
+            ends = {"first": f"({first},0)", "end": f"({first + _PAGES},0)"}
+            part = await _part(session, table, row.where(_IN_PAGES), ends)
+            if part is not None:
+                yield part
+        return
+    following = row.order_by(key).limit(_ROWS)
+    part = await _part(session, table, following)
+    while part is not None:
+        yield part
+        if len(part.ids) < _ROWS:
+            return
+        part = await _part(session, table, following.where(key > part.last))
+
+
+async def _part(
+    session: AsyncConnection, table: Table, rows: Select[Any], values: Mapping[str, str] | None = None
+) -> Part | None:
+    are_faces = table.name == "faces"
+    found = rows.subquery().c
+    key = found[_KEYS[table.name]]
+    ids = _together(func.uuid_send(key)) if are_faces else func.array_agg(key)
+    some, halves = (await session.execute(select(ids, _together(found.halves)), values or {})).one()
+    if halves is None:
+        return None
+    return Part(np.frombuffer(some, np.uint8).reshape(-1, ID_BYTES) if are_faces else some, halves)
 
 
 def _of(table: Table, place: Place) -> ColumnElement[bool]:

@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from app.domain import Box, PublicId, StoredFace, Vector
 from app.measure.spread import Spread
-from app.store import collections, faces, held, migrate, users, vector_memory
+from app.store import collections, faces, held, migrate, users, vector_memory, vector_pages
 from app.store.database import Database
 from app.store.embedded import EmbeddedPostgres
 from app.store.queue import Place
@@ -148,6 +148,37 @@ def test_answers_are_those_of_an_exact_search(
             for left_out in (None, UUID(int=5)):
                 how: dict[str, Any] = {"min_cosine": least, "limit": limit, "leave_out": left_out}
                 assert await bench.find(probe, **how) == await bench.exactly(probe, **how)
+
+    run(url, work)
+
+
+@pytest.mark.parametrize("dense", [0, 2])
+def test_all_is_read_in_parts(url: str, monkeypatch: pytest.MonkeyPatch, dense: int) -> None:
+    """By the pages of a table, or by keys where others take most of them."""
+    monkeypatch.setattr(vector_pages, "_ROWS", 70)
+    monkeypatch.setattr(vector_pages, "_PAGES", 3)
+    monkeypatch.setattr(vector_pages, "_DENSE", dense)
+    stored = units(700)
+
+    async def work(bench: Bench) -> None:
+        await bench.fill(stored)
+        await bench.fill(stored[:500], place=(ONE, "others"))
+        async with bench.database.session() as session:
+            for number in range(700):
+                user = PublicId(f"u-{number}-é", f"u{number}")
+                await users.create(session, *PLACE, user)
+                await faces.assign(session, *PLACE, [UUID(int=number + 1)], user.safe)
+                await users.refresh_vector(session, *PLACE, user.safe)
+        await bench.read()
+        kept = bench.held()
+        assert kept is not None
+        ids = np.concatenate([np.asarray(block.ids) for block in kept.blocks])
+        assert sorted(int.from_bytes(one.tobytes()) for one in ids) == list(range(1, 701))
+        bench.memory.of(users_table, PLACE, SIZE)
+        await bench.memory.wait()
+        kept = bench.memory.of(users_table, PLACE, SIZE)
+        assert kept is not None
+        assert len({one for block in kept.blocks for one in block.ids}) == kept.count == 700
 
     run(url, work)
 
