@@ -147,8 +147,8 @@ async def _by_memory(
         memory.forget(held)
         return None
     gone = named - counts.present
-    memory.note(held, gone=gone / max(1, named), fresh=counts.fresh)
     is_sure = gone <= candidates.spare and len(answers) <= candidates.trusted
+    memory.note(held, gone=gone / max(1, named) if gone <= candidates.spare else 1.0, fresh=counts.fresh)
     return answers if is_sure else None
 
 

@@ -86,7 +86,7 @@ class VectorMemory:
     def forget(self, held: Held) -> None:
         """Give up what is held of a collection; it is of a server that is gone."""
         entry = self._entries.get(held.key)
-        if entry is not None:
+        if entry is not None and entry.held is held:
             entry.held = None
 
     def note(self, held: Held, *, gone: float, fresh: int) -> None:
