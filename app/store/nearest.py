@@ -222,10 +222,8 @@ def _by_candidates(
     The last row has no key; it counts those that are as they were then, `present`, and the others, `fresh`.
     """
     distance = distance_to(table.c.embedding, "probe", size).label("distance")
-    rows, among = (
-        _rows(table, shown),
-        bindparam("candidates", type_=Uuids() if isinstance(key.type, Uuid) else ARRAY(key.type)),
-    )
+    rows = _rows(table, shown)
+    among = bindparam("candidates", type_=Uuids() if isinstance(key.type, Uuid) else ARRAY(key.type))
     # One whose vector changed since took its place among the candidates by the old one.
     changed = func.coalesce(not_in(bindparam("snapshot"), table), false()).label("is_fresh")
     named = rows.add_columns(distance, changed).where(key == any_(among))

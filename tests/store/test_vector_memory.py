@@ -424,7 +424,7 @@ def test_what_was_not_searched_for_longest_makes_room(url: str) -> None:
             await bench.read(place)
         assert bench.memory.nbytes == 2 * 900 * (2 * SIZE + 16)
         assert bench.held(first) is not None
-        gone = weakref.ref(bench.held(second).blocks[0].codes)  # type: ignore[union-attr]
+        gone = weakref.ref(bench.held(second).blocks[0].codes)  # type: ignore[union-attr]  # it was read
         assert bench.held(first) is not None
         await bench.read(third)
         assert bench.held(first) is not None

@@ -2,12 +2,28 @@
 
 from alembic import op
 
-revision = "0009"
-down_revision = "0008"
+revision = "0010"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
 _TABLES = ("faces", "users")
+
+
+# Indexes by these functions are of no search any more, and go with them.
+_DROP_SKETCHES = r"""
+    DO $$
+    DECLARE found regproc;
+    BEGIN
+        FOR found IN
+            SELECT oid::regproc FROM pg_proc
+            WHERE proname ~ '^(faces|users)_sketch_[0-9a-f]{32}_\d+$'
+                AND pronamespace = current_schema()::regnamespace
+        LOOP
+            EXECUTE 'DROP FUNCTION ' || found || ' CASCADE';
+        END LOOP;
+    END $$
+"""
 
 
 def upgrade() -> None:
@@ -15,6 +31,7 @@ def upgrade() -> None:
     # leaves them as they are, where adding the column with it would write each again.
     # In the order in which the service takes them, lest one waits for the other.
     op.execute("LOCK TABLE users, faces IN ACCESS EXCLUSIVE MODE")
+    op.execute(_DROP_SKETCHES)
     op.execute("""
         CREATE FUNCTION note_change() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
