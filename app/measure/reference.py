@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +29,23 @@ class ReferenceLoop:
 
     def __init__(self, detector: Path, recogniser: Path, processes: int) -> None:
         context = multiprocessing.get_context("spawn")
+        self._next = context.Value("q")
         self._workers = []
         for _ in range(processes):
             near, far = context.Pipe()
-            process = context.Process(target=_work, args=(far, str(detector), str(recogniser)), daemon=True)
+            args = (far, self._next, str(detector), str(recogniser))
+            process = context.Process(target=_work, args=args, daemon=True)
             process.start()
             self._workers.append((process, near))
         for _, near in self._workers:
             near.recv()
 
     def run(self, photos: Sequence[Path]) -> ReferenceRun:
-        """Process every photo once."""
-        count = len(self._workers)
+        """Process every photo once; who is done with one takes the next."""
+        self._next.value = 0
         began = time.perf_counter()
-        for index, (_, near) in enumerate(self._workers):
-            near.send([str(path) for path in photos[index::count]])
+        for _, near in self._workers:
+            near.send([str(path) for path in photos])
         faces = sum(near.recv() for _, near in self._workers)
         return ReferenceRun(time.perf_counter() - began, faces)
 
@@ -52,7 +55,7 @@ class ReferenceLoop:
             process.join()
 
 
-def _work(pipe: Connection, detector_file: str, recogniser_file: str) -> None:
+def _work(pipe: Connection, following: "Synchronized[int]", detector_file: str, recogniser_file: str) -> None:
     import cv2
     import onnxruntime
     from insightface.app.common import Face
@@ -73,10 +76,17 @@ def _work(pipe: Connection, detector_file: str, recogniser_file: str) -> None:
     pipe.send("ready")
     while (photos := pipe.recv()) is not None:
         faces = 0
-        for photo in photos:
-            image = cv2.imread(photo)
+        while (index := _taken(following)) < len(photos):
+            image = cv2.imread(photos[index])
             boxes, points = detector.detect(image)
             for box, five in zip(boxes, points, strict=True):
                 recogniser.get(image, Face(bbox=box[:4], kps=five, det_score=box[4]))
             faces += len(boxes)
         pipe.send(faces)
+
+
+def _taken(following: "Synchronized[int]") -> int:
+    with following.get_lock():
+        index = following.value
+        following.value += 1
+        return index
