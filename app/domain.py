@@ -186,16 +186,17 @@ class Face:
 
     `confidence` is 0..100, `side_px` the shorter side of its box in pixels; `landmarks` and `pose` are
     those of the detector, `details` has better ones. `reasons` are Rekognition's reasons why it fails the
-    quality level that was asked for. `strength` is the length of the network's vector, before it was made
-    a unit vector, over the usual length; None where that is not known.
+    quality level that was asked for. `quality` is None where nobody wants it. `strength` is the length of
+    the network's vector, before it was made a unit vector, over the usual length; None where that is not
+    known.
     """
 
     box: Box
     confidence: float
     landmarks: tuple[Landmark, ...]
     pose: Pose
-    quality: Quality
     side_px: float
+    quality: Quality | None = None
     details: Details | None = None
     reasons: tuple[str, ...] = ()
     embedding: Vector | None = None
@@ -272,6 +273,11 @@ class Look:
     mirror: bool = False
     alone: bool = False
     keep: int | None = None
+
+    @property
+    def measures_quality(self) -> bool:
+        """Whether anybody wants to know how sharp and bright the faces are."""
+        return self.detail > Detail.BOX or self.quality is not QualityLevel.NONE or self.keep is not None
 
 
 class ImageFormat(StrEnum):

@@ -32,16 +32,18 @@ class Model:
     def __init__(self, session: Session, scaling: Scaling) -> None:
         self._session = session
         self._scaled = ((np.arange(256) - scaling.mean) / scaling.deviation).astype(np.float32)
-        self._channels = (2, 1, 0) if scaling.rgb else (0, 1, 2)
+        self._order = -1 if scaling.rgb else 1
         self.side = session.side
         """Of the square that it sees, in pixels; 0 when it takes any."""
 
     def run(self, picture: Pixels) -> list[Floats]:
         """All outputs for a picture, shape (height, width, 3), BGR."""
-        blob = np.empty((1, 3, *picture.shape[:2]), np.float32)
-        for plane, channel in zip(blob[0], self._channels, strict=True):
-            # A table for each channel is four times as fast as OpenCV's blobFromImage on large pictures.
-            cv2.LUT(cv2.extractChannel(picture, channel), self._scaled, dst=plane)
+        height, width = picture.shape[:2]
+        planes = np.empty((3, height, width), np.uint8)
+        blob = np.empty((1, 3, height, width), np.float32)
+        # Twelve times as fast as OpenCV's blobFromImage on large pictures, and no slower on faces.
+        cv2.split(picture, list(planes[:: self._order]))
+        cv2.LUT(planes.reshape(-1, width), self._scaled, dst=blob.reshape(-1, width))
         return self.infer(blob)
 
     def infer(self, blob: Floats) -> list[Floats]:

@@ -124,6 +124,8 @@ class Pipeline:
         with self._metrics.stage("measure"):
             confidence = self.detector.first.scores.confidence(view.detection.score)
             face = _face(view.image, view.detection, confidence, side_px)
+            if look.measures_quality:
+                face = replace(face, quality=quality_of(view.image, face.box))
             reasons = reasons_against(face, look.quality)
             # A pose that decides must be a good one.
             if look.detail > Detail.BOX or (not reasons and look.quality is not QualityLevel.NONE):
@@ -191,6 +193,5 @@ def _face(image: Pixels, detection: Detection, confidence: float, side_px: float
         confidence=confidence,
         landmarks=landmarks.five(detection.points, width, height),
         pose=pose_of_five(detection.points),
-        quality=quality_of(image, box),
         side_px=side_px,
     )

@@ -37,11 +37,12 @@ def reasons_against(face: Face, level: QualityLevel) -> tuple[str, ...]:
     if bounds is None:
         return ()
     pose = face.details.pose if face.details else None
+    seen = face.quality
     failed = {
         "LOW_CONFIDENCE": face.confidence < bounds.confidence,
         "SMALL_BOUNDING_BOX": face.side_px < bounds.side_px,
-        "LOW_SHARPNESS": face.quality.sharpness < bounds.sharpness,
-        "LOW_BRIGHTNESS": face.quality.brightness < bounds.brightness,
+        "LOW_SHARPNESS": seen is not None and seen.sharpness < bounds.sharpness,
+        "LOW_BRIGHTNESS": seen is not None and seen.brightness < bounds.brightness,
         "EXTREME_POSE": pose is not None and (abs(pose.yaw) > bounds.yaw or abs(pose.pitch) > bounds.pitch),
         "LOW_FACE_QUALITY": face.strength is not None and face.strength < bounds.strength,
     }

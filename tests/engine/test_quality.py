@@ -79,7 +79,7 @@ def test_a_turned_head_fails_for_its_pose(engine: LocalEngine) -> None:
 
     def turned(yaw: float, pitch: float) -> Face:
         details = Details((), Pose(0, yaw, pitch), sign, sign)
-        return Face(face.box, 99.9, (), Pose(0, 0, 0), face.quality, 200, details)
+        return Face(face.box, 99.9, (), Pose(0, 0, 0), 200, face.quality, details)
 
     assert reasons_against(turned(-50, 0), QualityLevel.HIGH) == ("EXTREME_POSE",)
     assert reasons_against(turned(0, 40), QualityLevel.HIGH) == ("EXTREME_POSE",)

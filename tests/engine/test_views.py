@@ -58,6 +58,8 @@ def test_faces_of_a_large_photo_are_those_of_all_its_pixels(engine: LocalEngine,
         assert face.embedding is not None
         assert same.embedding is not None
         assert float(face.embedding @ same.embedding) > 0.97
+        assert face.quality is not None
+        assert same.quality is not None
         assert face.quality.sharpness == pytest.approx(same.quality.sharpness, abs=10)
 
 

@@ -61,8 +61,14 @@ def _measured(shape: type[ComparedT], face: domain.Face) -> ComparedT:
         confidence=_percent(face.confidence),
         landmarks=_landmarks(points),
         pose=shapes.Pose(roll=pose.roll, yaw=pose.yaw, pitch=pose.pitch),
-        quality=shapes.ImageQuality(brightness=face.quality.brightness, sharpness=face.quality.sharpness),
+        quality=_quality(face.quality),
     )
+
+
+def _quality(quality: domain.Quality | None) -> shapes.ImageQuality | None:
+    if quality is None:
+        return None
+    return shapes.ImageQuality(brightness=quality.brightness, sharpness=quality.sharpness)
 
 
 def _landmarks(points: Sequence[domain.Landmark]) -> list[shapes.Landmark]:

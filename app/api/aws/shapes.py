@@ -86,7 +86,7 @@ class ComparedFace(Shape):
     confidence: Percent
     landmarks: list[Landmark]
     pose: Pose
-    quality: ImageQuality
+    quality: ImageQuality | None
 
 
 class FaceDetail(ComparedFace):
