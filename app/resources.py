@@ -132,7 +132,14 @@ def open_engine(
     threads = settings.inference_threads or usable_cores()
     runtime = choose(settings.runtime, threads)
     heap.share_one()
-    pipeline = Pipeline(pack, folder, settings.min_face_confidence, metrics, runtime)
+    pipeline = Pipeline(
+        pack,
+        folder,
+        settings.min_face_confidence,
+        metrics,
+        runtime,
+        min_face_size=settings.min_face_size,
+    )
     if at_once:
         pipeline.open()
         heap.give_back()
@@ -288,5 +295,7 @@ async def open_resources(
 def _fingerprint(settings: Settings, pipeline: Pipeline) -> str:
     """Of what decides which faces a photo has, and their vectors; photos of another are indexed anew."""
     pack, least = pipeline.pack, pipeline.min_score
-    parts = (pack.name, pack.face_model_version, least, settings.max_faces_per_image)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
+    parts = [pack.name, pack.face_model_version, least, settings.max_faces_per_image]
+    # Photos that were indexed before there was this setting stay as they are.
+    parts += [settings.min_face_size] if settings.min_face_size else []
+    return hashlib.sha256(repr(tuple(parts)).encode()).hexdigest()

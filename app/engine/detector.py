@@ -41,6 +41,10 @@ TRIGGER_MAX_FACE = 32
 # The region is the candidates' bounding rectangle, widened per candidate by its side and this many fine
 # pixels, so that faces that the coarse pass did not see beside those it saw lie within.
 REGION_MARGIN = 32
+# The least size of a face is that in a photo with this longer side, as Rekognition states its own.
+SIZED_SIDE = 1920
+# The coarse pass may see a small face smaller than it is, by up to this factor.
+COARSE_SIZE_ERROR = 0.85
 # A face so near to the region's edge, in its sides, may be cut by it.
 CUT_SHARE = 0.05
 # Two detections are one face when their boxes overlap as much as within a look, or when one lies in the other
@@ -96,6 +100,10 @@ class Pass(NamedTuple):
     def take(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> "Pass":
         return Pass(*(field[keep] for field in self))
 
+    def from_size(self, least: float) -> "Pass":
+        """Those whose area is no less than that of a square of this side, in pixels of the photo."""
+        return self.take((self.boxes[:, 2:] - self.boxes[:, :2]).prod(axis=1) >= least**2)
+
     def detections(self) -> list[Detection]:
         return [
             Detection((float(box[0]), float(box[1]), float(box[2]), float(box[3])), float(score), points)
@@ -118,12 +126,15 @@ class Detector:
     Args:
         network: what finds faces with five points in a picture.
         min_score: the least score of a face, 0..1.
+        min_size: the least size of a face, the square root of its area, in pixels of a photo with a longer
+            side of 1920.
     """
 
-    def __init__(self, network: Network, min_score: float) -> None:
+    def __init__(self, network: Network, min_score: float, min_size: float = 0.0) -> None:
         self.scores = network.scores
         self._network = network
         self.min_score = min_score
+        self._min_share = min_size / SIZED_SIDE
 
     def detect(self, image: Pixels, *, tiny: Pass | None = None, alone: bool = False) -> list[Detection]:
         """The faces of an upright image, shape (height, width, 3), BGR; best score first.
@@ -147,10 +158,11 @@ class Detector:
         enough = alone and passes[0].sides.max(initial=0) >= ENOUGH_FACE
         if max(fine.shape) >= FINE_MIN_GAIN * max(coarse.shape) and not enough:
             likely = candidates.take(candidates.scores >= self.scores.trigger)
+            likely = likely.from_size(COARSE_SIZE_ERROR * self._min_share * longest)
             region = _region_of_small(likely, fine, (width, height))
             if region is not None:
                 passes.append(self.run_region(fine, region, (width, height)))
-        merged = _merge(passes, self.scores.small)
+        merged = _merge(passes, self.scores.small).from_size(self._min_share * longest)
         return merged.take(merged.scores >= self.min_score).detections()
 
     def run(self, canvas: Pixels, size: tuple[int, int], min_score: float) -> Pass:

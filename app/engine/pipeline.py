@@ -43,10 +43,12 @@ class Pipeline:
         min_confidence: float | None,
         metrics: Metrics,
         runtime: Runtime = ONNX_RUNTIME,
+        min_face_size: float = 0.0,
     ) -> None:
         self.pack = pack
         self.runtime = runtime
         self.min_score = scores_of(pack).least if min_confidence is None else min_confidence
+        self._min_face_size = min_face_size
         self._folder = folder
         self._metrics = metrics
         self._opening = Lock()
@@ -64,7 +66,7 @@ class Pipeline:
     def _open(self) -> _Networks:
         pack, folder, runtime = self.pack, self._folder, self.runtime
         return _Networks(
-            SecondTries(Detector(open_detector(pack, folder, runtime), self.min_score)),
+            SecondTries(Detector(open_detector(pack, folder, runtime), self.min_score, self._min_face_size)),
             open_embedder(pack, folder, runtime),
             Landmarker(folder / POINTS_106.name, runtime) if POINTS_106 in pack.others else None,
             GenderAge(folder / GENDER_AGE.name, runtime) if GENDER_AGE in pack.others else None,

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from app.engine.packs import PackNotInstalledError
+from app.measure import datasets
 from app.measure.bench_albums import FEW_FACES, measure_albums, measure_queue
 from app.measure.bench_engine import engine_rows
 from app.measure.bench_http import measure_search
 from app.measure.bench_search import measure as measure_sizes
-from app.measure.datasets import DatasetError
+from app.measure.datasets import AnnotatedPhoto, DatasetError
+from app.measure.layout import BOXES
 from app.measure.rows import Row
 from app.settings import Settings, SettingsError, load_settings
 from app.store.embedded import EmbeddedPostgresError
@@ -44,7 +46,7 @@ def _measured(
     if not photos:
         raise DatasetError(f"there are no photos in {data}")
     rows = [
-        *engine_rows(settings, photos),
+        *engine_rows(settings, photos, scenes_in(data, photos)),
         *measure_rows(settings, photos),
         *_queue_rows(settings),
         *_album_rows(settings, photos),
@@ -63,6 +65,17 @@ def _report(rows: Sequence[Row], out: Path, about: dict[str, Any]) -> int:
     out.write_text(json.dumps(document, indent=2) + "\n")
     print(f"written to {out}")
     return 0
+
+
+def scenes_in(data: Path | None, photos: Sequence[Path]) -> list[AnnotatedPhoto]:
+    """Those of the photos whose faces are annotated in the folder, or beside it."""
+    if data is None:
+        return []
+    known = frozenset(photos)
+    for file in (data / BOXES, data.with_name(f"{data.name}-{BOXES}")):
+        if file.is_file():
+            return [scene for scene in datasets.annotated(data, file) if scene.path in known]
+    return []
 
 
 def photos_in(folder: Path) -> list[Path]:

@@ -13,15 +13,25 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from app.measure.detection import Boxes
+
 INPUT_SIZE = (640, 640)
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceRun:
-    """Wall seconds of a run over all photos, and the faces that it found."""
+    """Wall seconds of a run over all photos, and the boxes found in each: (n, 4), x, y, width, height, as
+    shares of the photo's sides.
+    """
 
     seconds: float
-    faces: int
+    boxes: list[Boxes]
+
+    @property
+    def faces(self) -> int:
+        return sum(map(len, self.boxes))
 
 
 class ReferenceLoop:
@@ -46,8 +56,10 @@ class ReferenceLoop:
         began = time.perf_counter()
         for _, near in self._workers:
             near.send([str(path) for path in photos])
-        faces = sum(near.recv() for _, near in self._workers)
-        return ReferenceRun(time.perf_counter() - began, faces)
+        found = [near.recv() for _, near in self._workers]
+        seconds = time.perf_counter() - began
+        boxes = {index: each for part in found for index, each in part.items()}
+        return ReferenceRun(seconds, [boxes[index] for index in range(len(photos))])
 
     def close(self) -> None:
         for process, near in self._workers:
@@ -75,14 +87,16 @@ def _work(pipe: Connection, following: "Synchronized[int]", detector_file: str, 
     recogniser = ArcFaceONNX(model_file=recogniser_file, session=session(recogniser_file))
     pipe.send("ready")
     while (photos := pipe.recv()) is not None:
-        faces = 0
+        found = {}
         while (index := _taken(following)) < len(photos):
             image = cv2.imread(photos[index])
+            assert image is not None
             boxes, points = detector.detect(image)
             for box, five in zip(boxes, points, strict=True):
                 recogniser.get(image, Face(bbox=box[:4], kps=five, det_score=box[4]))
-            faces += len(boxes)
-        pipe.send(faces)
+            corners = boxes[:, :4].astype(np.float64) / np.tile(image.shape[1::-1], 2)
+            found[index] = np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
+        pipe.send(found)
 
 
 def _taken(following: "Synchronized[int]") -> int:

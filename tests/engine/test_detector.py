@@ -113,6 +113,29 @@ def test_finer_pass_is_paid_only_where_something_small_is(
     assert (right - left) * (bottom - top) < 0.5 * 1280 * 853
 
 
+def test_faces_below_the_least_size_are_neither_shown_nor_looked_for(
+    monkeypatch: pytest.MonkeyPatch, engine: LocalEngine
+) -> None:
+    group = resized(pixels_of(photos.group()), 300)
+    scene = on_canvas(group, 1920, 1280)
+    found = engine.pipeline.detector.first.detect(scene)
+    sizes = sorted(detection.area**0.5 for detection in found)
+    assert len(sizes) == 6
+    limit = (sizes[2] + sizes[3]) / 2
+
+    def detector(min_size: float) -> Detector:
+        network = Scrfd(engine.pipeline._folder / engine.pipeline.pack.detector.name)
+        return Detector(network, engine.pipeline.min_score, min_size)
+
+    larger = detector(limit).detect(scene)
+    assert sorted(face.area**0.5 for face in larger) == pytest.approx(sizes[3:])
+    # The same share of a photo of any size.
+    half = resized(scene, 960)
+    assert len(detector(limit).detect(half)) == 3
+    monkeypatch.delattr(Detector, "run_region")
+    assert detector(2 * sizes[-1]).detect(scene) == []
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (33, 2000), (3000, 20), (80, 80)])
 def test_odd_shapes_are_no_trouble(each_engine: LocalEngine, size: tuple[int, int]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)

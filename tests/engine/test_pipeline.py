@@ -12,6 +12,8 @@ from app.engine.pipeline import Pipeline
 from app.engine.runtime import Runtime
 from app.measure.engine import analyse
 from app.metrics import Metrics
+from app.resources import _fingerprint
+from app.settings import Settings
 from tests import photos
 
 
@@ -39,3 +41,9 @@ def test_the_least_score_is_known_before(name: str) -> None:
     assert Pipeline(pack, Path("unused"), 0.42, Metrics()).min_score == 0.42
     least = {"mobile": 0.5, "opencv": 0.7}[name]
     assert Pipeline(pack, Path("unused"), None, Metrics()).min_score == least
+
+
+def test_another_least_size_has_albums_indexed_anew() -> None:
+    pipeline = Pipeline(packs.PACKS["mobile"], Path("unused"), None, Metrics())
+    prints = {_fingerprint(Settings(min_face_size=size), pipeline) for size in (0, 36, 40)}
+    assert len(prints) == 3
