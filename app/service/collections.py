@@ -25,6 +25,8 @@ MAX_TAGS = 200
 # For so long an answer counts before an image is worked on, which may itself wait longer for its turn: under
 # load each search would ask the same.
 _RECENT_S = 0.25
+# And for so long while somebody asks anew: else all would who come before the answer does.
+_STILL_S = 2 * _RECENT_S
 _MOST_RECENT = 1000
 
 
@@ -42,6 +44,7 @@ class Collections:
         self.face_model_version = face_model_version
         # When it was asked last whether somebody may search a collection, and they might.
         self._confirmed: dict[tuple[Caller, str], float] = {}
+        self._asking: set[tuple[Caller, str]] = set()
 
     async def create(self, caller: Caller, collection_id: str, tags: Mapping[str, str] | None = None) -> None:
         """Create a collection; ResourceAlreadyExistsException when it is there."""
@@ -141,11 +144,18 @@ class Collections:
                 nothing needs it, for the collection may be gone; else a moment ago is enough.
         """
         key, now = (caller, collection_id), time.monotonic()
-        if self._confirmed.get(key, -math.inf) >= (now - _RECENT_S if since is None else since):
+        oldest = now - (_STILL_S if key in self._asking else _RECENT_S) if since is None else since
+        if self._confirmed.get(key, -math.inf) >= oldest:
             return
-        self._confirmed.pop(key, None)
-        async with self._database.reading() as reader:
-            await self.require_searchable(reader, caller, collection_id)
+        self._asking.add(key)
+        try:
+            async with self._database.reading() as reader:
+                await self.require_searchable(reader, caller, collection_id)
+        except BaseException:
+            self._confirmed.pop(key, None)
+            raise
+        finally:
+            self._asking.discard(key)
         if len(self._confirmed) >= _MOST_RECENT:
             self._confirmed.clear()
         self._confirmed[key] = now
