@@ -1,5 +1,6 @@
 """Face embeddings: ArcFace's alignment, which SFace shares, and a network."""
 
+import math
 from typing import NamedTuple
 
 import cv2
@@ -39,10 +40,15 @@ class Embedder:
         """
         crop = aligned(image, landmarks, self._model.side)
         raw = self._raw(crop)
-        length = float(np.linalg.norm(raw))
+        length = norm = _length(raw)
         if mirror:
             raw = raw + self._raw(np.asarray(cv2.flip(crop, 1), np.uint8))
-        return Embedding(raw / np.linalg.norm(raw), length)
+            norm = _length(raw)
+        return Embedding(raw / norm, length)
 
     def _raw(self, crop: Pixels) -> Floats:
         return self._model.run(crop)[0].reshape(self._vector_size)
+
+
+def _length(vector: Floats) -> float:
+    return math.sqrt(vector @ vector)
