@@ -1,14 +1,12 @@
 """Every migration on data: up, down and up again, with the same tables and no row lost."""
 
-from collections.abc import Iterator
 from typing import Any
 
-import psycopg
 import pytest
 from alembic.util import CommandError
 
 from app.store import migrate
-from app.store.embedded import EmbeddedPostgres
+from tests.store.databases import execute
 from tests.store.postgres_programs import call
 
 PLACE = "'111111111111', 'people'"
@@ -69,27 +67,11 @@ ROWS = {
 Rows = dict[str, list[dict[str, Any]]]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    postgres = EmbeddedPostgres(tmp_path_factory.mktemp("migrations"))
-    yield postgres.start()
-    postgres.stop()
-
-
 @pytest.fixture
-def url(server: str, request: pytest.FixtureRequest) -> str:
+def url(url: str) -> str:
     """An empty database with pgvector, which no migration takes away: it may not be the service's own."""
-    name = request.node.name[:60]
-    execute(server, f'CREATE DATABASE "{name}"')
-    address = server.replace("/postgres?", f"/{name}?")
-    execute(address, "CREATE EXTENSION vector")
-    return address
-
-
-def execute(url: str, statements: str) -> list[tuple[Any, ...]]:
-    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
-        cursor = connection.execute(statements.encode())
-        return cursor.fetchall() if cursor.description else []
+    execute(url, "CREATE EXTENSION vector")
+    return url
 
 
 def schema(url: str) -> list[str]:

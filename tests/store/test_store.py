@@ -3,7 +3,7 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -27,25 +27,6 @@ from app.store.tables import metadata
 
 ONE, OTHER = "111111111111", "222222222222"
 ALL: dict[str, Any] = {"model": "1.0", "min_cosine": -1, "limit": 20}
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    postgres = EmbeddedPostgres(tmp_path_factory.mktemp("store"))
-    yield postgres.start()
-    postgres.stop()
-
-
-@pytest.fixture
-def url(server: str) -> Iterator[str]:
-    """An empty database."""
-    name = f"test_{uuid4().hex}"
-    admin = server.replace("+psycopg", "")
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    yield server.replace("/postgres?", f"/{name}?")
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 def run(url: str, work: Callable[[AsyncConnection], Coroutine[Any, Any, Any]]) -> Any:

@@ -2,25 +2,25 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import numpy as np
 import psycopg
 import pytest
 
-from app.domain import Box, PublicId, StoredFace, Vector
+from app.domain import PublicId, Vector
 from app.measure.spread import Spread
 from app.service.collections import remove
 from app.service.vector_indexes import VectorIndexes
 from app.store import collections, faces, migrate, nearest, queue, users, vector_indexes
 from app.store.database import Database
-from app.store.embedded import EmbeddedPostgres
 from app.store.queue import Place
 from app.store.vector_index_names import name_of, stem_of
+from tests.store.databases import execute, numbered
 from tests.store.postgres_programs import call
 
 ONE, OTHER = "111111111111", "222222222222"
@@ -46,7 +46,9 @@ class Bench:
         """Faces whose ids are numbers."""
         async with self.database.session() as session:
             await collections.create(session, *place, "1.0")
-            await faces.add(session, *place, [_face(first + n, vector) for n, vector in enumerate(vectors)])
+            await faces.add(
+                session, *place, [numbered(first + n, vector) for n, vector in enumerate(vectors)]
+            )
 
     async def find(self, place: Place, probe: Vector, **how: Any) -> list[tuple[int, float]]:
         """Numbers of faces, with cosines."""
@@ -77,28 +79,11 @@ class Bench:
         await self.maintenance.close()
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    postgres = EmbeddedPostgres(tmp_path_factory.mktemp("indexes"))
-    yield postgres.start()
-    postgres.stop()
-
-
 @pytest.fixture
-def url(server: str) -> Iterator[str]:
+def url(url: str) -> str:
     """A database without collections."""
-    name = f"test_{uuid4().hex}"
-    execute(server, f'CREATE DATABASE "{name}"')
-    address = server.replace("/postgres?", f"/{name}?")
-    migrate.upgrade(address)
-    yield address
-    execute(server, f'DROP DATABASE "{name}" WITH (FORCE)')
-
-
-def execute(url: str, statement: str) -> list[tuple[Any, ...]]:
-    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
-        cursor = connection.execute(statement.encode())
-        return cursor.fetchall() if cursor.description else []
+    migrate.upgrade(url)
+    return url
 
 
 def run(url: str, work: Work[ResultT], *, pooled: bool = False) -> ResultT:
@@ -131,13 +116,6 @@ def scans(url: str) -> int:
 def units(count: int, seed: int = 0, size: int = SIZE) -> Any:
     drawn = np.random.default_rng(seed).normal(size=(count, size)).astype(np.float32)
     return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
-
-
-def _face(number: int, vector: Vector) -> faces.NewFace:
-    stored = StoredFace(
-        UUID(int=number), UUID(int=7), PublicId("a", "a"), None, Box(0.1, 0.2, 0.3, 0.4), 99.0
-    )
-    return faces.NewFace(stored, vector)
 
 
 @pytest.mark.parametrize("pooled", [False, True])

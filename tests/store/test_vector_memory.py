@@ -3,26 +3,26 @@
 import asyncio
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import numpy as np
 import psycopg
 import pytest
 from sqlalchemy import text
 
-from app.domain import Box, PublicId, StoredFace, Vector
+from app.domain import PublicId, Vector
 from app.measure.spread import Spread
 from app.store import collections, faces, held, migrate, users, vector_memory, vector_pages
 from app.store.database import Database
-from app.store.embedded import EmbeddedPostgres
 from app.store.queue import Place
 from app.store.tables import faces as faces_table
 from app.store.tables import users as users_table
 from app.store.vector_memory import VectorMemory
+from tests.store.databases import execute, numbered
 
 ONE, OTHER = "111111111111", "222222222222"
 PLACE = (ONE, "people")
@@ -44,7 +44,9 @@ class Bench:
         """Faces whose ids are numbers."""
         async with self.database.session() as session:
             await collections.create(session, *place, "1.0")
-            await faces.add(session, *place, [_face(first + n, vector) for n, vector in enumerate(vectors)])
+            await faces.add(
+                session, *place, [numbered(first + n, vector) for n, vector in enumerate(vectors)]
+            )
 
     async def find(self, probe: Vector, place: Place = PLACE, **how: Any) -> list[tuple[int, float]]:
         how = {"model": "1.0", "min_cosine": -1.0, "limit": 20, **how}
@@ -76,31 +78,14 @@ class Bench:
 Work = Callable[[Bench], Awaitable[ResultT]]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    postgres = EmbeddedPostgres(tmp_path_factory.mktemp("memory"))
-    yield postgres.start()
-    postgres.stop()
-
-
 @pytest.fixture
-def url(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def url(url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """A database without collections; small ones are held, and read again at once."""
     monkeypatch.setattr(vector_memory, "LEAST_ROWS", LEAST)
     monkeypatch.setattr(vector_memory, "_READING_SHARE", 1e9)
     monkeypatch.setattr(vector_memory, "_SMALL_WAIT_S", 0.0)
-    name = f"test_{uuid4().hex}"
-    execute(server, f'CREATE DATABASE "{name}"')
-    address = server.replace("/postgres?", f"/{name}?")
-    migrate.upgrade(address)
-    yield address
-    execute(server, f'DROP DATABASE "{name}" WITH (FORCE)')
-
-
-def execute(url: str, statement: str) -> list[tuple[Any, ...]]:
-    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
-        cursor = connection.execute(statement.encode())
-        return cursor.fetchall() if cursor.description else []
+    migrate.upgrade(url)
+    return url
 
 
 def run(url: str, work: Work[ResultT], **how: Any) -> ResultT:
@@ -117,13 +102,6 @@ def run(url: str, work: Work[ResultT], **how: Any) -> ResultT:
 def units(count: int, seed: int = 0, size: int = SIZE) -> Any:
     drawn = np.random.default_rng(seed).normal(size=(count, size)).astype(np.float32)
     return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
-
-
-def _face(number: int, vector: Vector) -> faces.NewFace:
-    stored = StoredFace(
-        UUID(int=number), UUID(int=7), PublicId("a", "a"), None, Box(0.1, 0.2, 0.3, 0.4), 99.0
-    )
-    return faces.NewFace(stored, vector)
 
 
 # Of one size, of several blocks, and compared by threads.
@@ -213,7 +191,7 @@ def test_a_transaction_that_ends_after_the_reading_is_known(url: str) -> None:
         async with bench.database.session() as session:
             await collections.create(session, *PLACE, "1.0")
         async with bench.database.session() as slow:
-            await faces.add(slow, *PLACE, [_face(1, stored[0])])
+            await faces.add(slow, *PLACE, [numbered(1, stored[0])])
             await bench.fill(stored[1:], first=2)
             await bench.read()
             assert await bench.find(stored[0], min_cosine=0.9) == []
@@ -504,7 +482,7 @@ def test_random_changes_beside_searches(
                         await faces.remove(session, *PLACE, [UUID(int=number)])
                         there.remove(number)
                     else:
-                        await faces.add(session, *PLACE, [_face(number, stored[number - 1])])
+                        await faces.add(session, *PLACE, [numbered(number, stored[number - 1])])
                         there.add(number)
                 await session.execute(text("SELECT pg_sleep(:s)"), {"s": float(draw.uniform(0, 0.01))})
 
