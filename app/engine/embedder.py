@@ -1,6 +1,5 @@
 """Face embeddings: ArcFace's alignment, which SFace shares, and a network."""
 
-import math
 from typing import NamedTuple
 
 import cv2
@@ -40,15 +39,11 @@ class Embedder:
         """
         crop = aligned(image, landmarks, self._model.side)
         raw = self._raw(crop)
-        length = norm = _length(raw)
+        length = norm = float(np.linalg.norm(raw))
         if mirror:
             raw = raw + self._raw(np.asarray(cv2.flip(crop, 1), np.uint8))
-            norm = _length(raw)
+            norm = float(np.linalg.norm(raw))
         return Embedding(raw / norm, length)
 
     def _raw(self, crop: Pixels) -> Floats:
         return self._model.run(crop)[0].reshape(self._vector_size)
-
-
-def _length(vector: Floats) -> float:
-    return math.sqrt(vector @ vector)

@@ -125,3 +125,14 @@ def test_what_is_not_kept_is_not_embedded(engine: LocalEngine) -> None:
 
 def embedded(engine: LocalEngine) -> float:
     return engine.metrics.registry.get_sample_value("face_stage_seconds_count", {"stage": "embed"}) or 0
+
+
+def test_sharpness_and_brightness_are_measured_for_who_shows_or_judges_them(engine: LocalEngine) -> None:
+    def measured(look: Look) -> bool:
+        (face,) = engine.pipeline.analyse(WholePicture(portrait()), look)
+        return face.quality is not None
+
+    assert not measured(Look(Embed.ALL, 10))
+    assert measured(Look(Embed.NONE, 10, detail=Detail.POINTS))
+    assert measured(Look(Embed.ALL, 10, QualityLevel.AUTO))
+    assert measured(Look(Embed.ALL, 10, keep=1))
