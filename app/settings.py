@@ -112,7 +112,7 @@ class Settings(BaseSettings):
     max_faces_per_image: int = Field(default=100, ge=1, le=1000)
     # Without it the network's own: scores of different ones mean different things, too.
     min_face_confidence: float | None = Field(default=None, ge=0.05, le=1)
-    # Pixels in a photo with a longer side of 1920.
+    # Pixels in a photo with a longer side of 1920; who is looked for alone has at least a fifth of it.
     min_face_size: float = Field(default=0, ge=0, le=192)
     runtime: Literal["auto", "onnxruntime", "openvino", "cuda"] = "auto"
     inference_threads: int = Field(default=0, ge=0, le=256)
