@@ -211,9 +211,10 @@ def _region_of_small(candidates: Pass, fine: Pixels, size: tuple[int, int]) -> R
 
 
 def _merge(passes: list[Pass], small: float) -> Pass:
-    """All faces once, each in the view that saw it best, with the score of the view that was surest.
+    """All faces once, each in the view that saw it best, with the score of its surest view.
 
-    Scores of faces that no view shows well are multiplied by `small`.
+    A view of two faces, which overlap, is the better seen one's. Scores of faces that no view shows well are
+    multiplied by `small`.
     """
     every = Pass(*(np.concatenate(fields) for fields in zip(*passes, strict=True)))
     worth = every.scores * np.minimum(1, every.sides / FULL_QUALITY_FACE)
@@ -222,7 +223,9 @@ def _merge(passes: list[Pass], small: float) -> Pass:
     kept = np.zeros(len(every.scores), np.bool_)
     for index, others in enumerate(same):
         kept[index] = not (others & kept).any()
-    scores = np.where(same, every.scores, 0).max(axis=1, initial=0)
+    views = same & kept[:, None]
+    views &= views.cumsum(axis=0) == 1
+    scores = np.where(views, every.scores, 0).max(axis=1, initial=0)
     scores[every.sides < SURE_FACE] *= small
     merged = every._replace(scores=scores).take(kept)
     return merged.take(np.argsort(-merged.scores, kind="stable"))

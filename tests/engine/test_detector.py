@@ -183,6 +183,14 @@ def test_two_views_of_one_face_merge_into_the_one_seen_better_as_sure_as_the_sur
     np.testing.assert_allclose(merged.scores, [0.9, 0.8])
 
 
+def test_a_view_of_two_faces_makes_only_the_better_seen_one_surer() -> None:
+    coarse = one_pass([[10, 10, 40, 40]], [0.9], [12])
+    fine = one_pass([[4, 10, 34, 40], [22, 10, 52, 40]], [0.7, 0.6], [48, 48])
+    merged = detection._merge([coarse, fine], 0.85)
+    assert merged.boxes.tolist() == [[4, 10, 34, 40], [22, 10, 52, 40]]
+    np.testing.assert_allclose(merged.scores, [0.9, 0.6])
+
+
 def test_of_two_good_views_of_a_face_the_one_in_more_pixels_counts_unless_it_is_doubtful() -> None:
     tiny = one_pass([[10, 10, 40, 40], [100, 100, 140, 140]], [0.95, 0.9], [56, 80])
     coarse = one_pass([[11, 10, 41, 41], [101, 100, 141, 141]], [0.7, 0.55], [280, 400])
