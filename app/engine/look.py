@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol
 
+import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from app.domain import Floats, Pixels
 
@@ -67,23 +67,8 @@ def best_first(parts: list[Found]) -> Found:
             np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, POINTS, 2), np.float32)
         )
     found = Found(*(np.concatenate(fields) for fields in zip(*parts, strict=True)))
-    order = np.argsort(-found.scores, kind="stable")
-    found = Found(*(field[order] for field in found))
-    kept = _not_the_same(found.boxes)
+    # Sides count their last pixel too, as insightface counts them.
+    starts, sides = found.boxes[:, :2], found.boxes[:, 2:] - found.boxes[:, :2] + 1
+    rectangles = np.hstack([starts, sides]).tolist()
+    kept = list(cv2.dnn.NMSBoxes(rectangles, found.scores.tolist(), 0.0, SAME_IOU))
     return Found(*(field[kept] for field in found))
-
-
-def _not_the_same(boxes: Floats) -> NDArray[np.intp]:
-    """Which boxes, best first, are no face before them again; sides count their last pixel too."""
-    left, top, right, bottom = boxes.T
-    areas = (right - left + 1) * (bottom - top + 1)
-    order = np.arange(len(boxes))
-    kept = []
-    while order.size:
-        first, others = order[0], order[1:]
-        kept.append(first)
-        width = np.minimum(right[first], right[others]) - np.maximum(left[first], left[others]) + 1
-        height = np.minimum(bottom[first], bottom[others]) - np.maximum(top[first], top[others]) + 1
-        shared = np.maximum(width, 0) * np.maximum(height, 0)
-        order = others[shared / (areas[first] + areas[others] - shared) <= SAME_IOU]
-    return np.array(kept, dtype=np.intp)
