@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from app.domain import Floats, Pixels
 from app.engine.look import SAME_IOU, STRIDE, Network
-from app.engine.shrink import shrunk
+from app.engine.shrink import shrunk, within
 
 # Long side of the coarse pass. It finds 98 % of LFW faces of 20 px and more; it finds all faces that
 # span up to 60 % of the frame, and none that span over 80 %.
@@ -136,16 +136,20 @@ class Detector:
         self.min_score = min_score
         self._min_share = min_size / SIZED_SIDE
 
-    def detect(self, image: Pixels, *, tiny: Pass | None = None, alone: bool = False) -> list[Detection]:
+    def detect(
+        self, image: Pixels, *, fine: Pixels | None = None, tiny: Pass | None = None, alone: bool = False
+    ) -> list[Detection]:
         """The faces of an upright image, shape (height, width, 3), BGR; best score first.
 
         Args:
+            fine: the image within FINE_SIDE, where it is made already.
             tiny: what the tiny pass finds, where that is known already.
             alone: only the largest face matters, so smaller ones may be left out.
         """
         height, width = image.shape[:2]
         longest = max(height, width)
-        fine = shrunk(image, min(FINE_SIDE, longest))  # one read of a large photo serves every pass
+        if fine is None:
+            fine = within(image, FINE_SIDE)  # one read of a large photo serves every pass
         coarse = shrunk(fine, min(COARSE_SIDE, max(COARSE_MIN_SIDE, longest)))
 
         candidates = self.run(coarse, (width, height), min(self.scores.trigger, self.min_score))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from app.domain import Pixels
 from app.engine.detector import FINE_SIDE, Detection, Detector
 from app.engine.one_face import plain_largest, tiny_pass
-from app.engine.shrink import shrunk
+from app.engine.shrink import shrunk, within
 
 # Long side of the copy that is judged and brightened; the others are made from it.
 SMALL_SIDE = 480
@@ -80,12 +80,12 @@ class SecondTries:
         tiny = tiny_pass(self.first, image) if alone else None
         if tiny is not None and (largest := plain_largest(self.first, image, tiny)) is not None:
             return Found([largest], image)
-        detections = self.first.detect(image, tiny=tiny, alone=alone)
+        fine = within(image, FINE_SIDE)
+        detections = self.first.detect(image, fine=fine, tiny=tiny, alone=alone)
         if detections and (detections[0].score >= self._scores.doubted or len(detections) > DOUBTED_FACES):
             return Found(detections, image)
         height, width = image.shape[:2]
-        fine = _within(image, FINE_SIDE)
-        small = _within(fine, SMALL_SIDE)
+        small = within(fine, SMALL_SIDE)
         if detections:
             return self._turned_if_surer(Found(detections, image), small)
         dark = is_dark(small)
@@ -203,8 +203,3 @@ def _taken_back(detection: Detection, back: NDArray[np.float64]) -> Detection:
     left, top = corners.min(axis=0).tolist()
     right, bottom = corners.max(axis=0).tolist()
     return Detection((left, top, right, bottom), detection.score, points.astype(np.float32))
-
-
-def _within(image: Pixels, side: int) -> Pixels:
-    """The image, or a copy with its long side at `side` if it is larger."""
-    return image if max(image.shape[:2]) <= side else shrunk(image, side)

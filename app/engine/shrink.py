@@ -22,6 +22,11 @@ def shrunk(image: Pixels, side: int) -> Pixels:
     return np.asarray(cv2.resize(image, target, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
+def within(image: Pixels, side: int) -> Pixels:
+    """The picture, or a copy with its long side at `side` if it is larger."""
+    return image if max(image.shape[:2]) <= side else shrunk(image, side)
+
+
 def _size(width: int, height: int, side: int) -> tuple[int, int]:
     scale = side / max(height, width)
     return max(1, round(width * scale)), max(1, round(height * scale))
