@@ -131,7 +131,9 @@ def main() -> int:
 
         return run_transfer(arguments)
     if arguments.command == "bench":
-        from app.measure.bench import bench as run_bench
+        # As where it serves.
+        with _for_good():
+            from app.measure.bench import bench as run_bench
 
         return run_bench(arguments.data, arguments.out, arguments.search)
     from app.measure.evaluate import Options

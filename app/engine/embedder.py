@@ -1,5 +1,6 @@
 """Face embeddings: ArcFace's alignment, which SFace shares, and a network."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -37,13 +38,18 @@ class Embedder:
         Returns:
             A unit vector, float32, shape (vector_size,), and the length that the network gave the face's own.
         """
-        crop = aligned(image, landmarks, self._model.side)
-        raw = self._raw(crop)
-        length = norm = float(np.linalg.norm(raw))
+        return self.embed_all([(image, landmarks)], mirror=mirror)[0]
+
+    def embed_all(self, faces: Sequence[tuple[Pixels, Floats]], *, mirror: bool = False) -> list[Embedding]:
+        """The embedding of each face, as `embed` gives it; little is done between runs of the network."""
+        crops = [aligned(image, landmarks, self._model.side) for image, landmarks in faces]
+        raws = np.stack([self._raw(crop) for crop in crops])
+        lengths = norms = np.linalg.norm(raws, axis=1)
         if mirror:
-            raw = raw + self._raw(np.asarray(cv2.flip(crop, 1), np.uint8))
-            norm = float(np.linalg.norm(raw))
-        return Embedding(raw / norm, length)
+            raws += [self._raw(np.asarray(cv2.flip(crop, 1), np.uint8)) for crop in crops]
+            norms = np.linalg.norm(raws, axis=1)
+        raws /= norms[:, None]
+        return [Embedding(raw, length) for raw, length in zip(raws, lengths.tolist(), strict=True)]
 
     def _raw(self, crop: Pixels) -> Floats:
         return self._model.run(crop)[0].reshape(self._vector_size)

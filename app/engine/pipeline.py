@@ -1,7 +1,7 @@
 """A picture in, faces out: decode, detect, measure, embed. Runs in a thread of the inference pool."""
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
@@ -94,46 +94,63 @@ class Pipeline:
         detections.sort(key=lambda detection: detection.area, reverse=True)
         detections = detections[: look.max_faces]
         views = Views(picture, image, seen)
-        if look.embed is not Embed.LARGEST:
-            self._refine(views, detections)
         enlarged = picture.size[0] / image.shape[1]
-        shown, found = [], []
-        wanted = look.embed is Embed.LARGEST
-        for detection in detections:
-            if wanted:
-                self._refine(views, [detection])
-            view = views.of(detection)
-            face = self._judged(view, look, enlarged * detection.shorter_side)
-            if wanted and not face.reasons:
-                face = self._embedded(view, face, look)
-                wanted = face.embedding is None
-            shown.append(view)
-            found.append(face)
-        if look.embed is Embed.ALL:
-            self._embed_best(shown, found, look)
+        sides = [enlarged * detection.shorter_side for detection in detections]
+        if look.embed is Embed.LARGEST:
+            found = self._with_largest(views, detections, sides, look)
+        else:
+            self._refine(views, detections)
+            shown = [views.of(detection) for detection in detections]
+            found = self._judged(shown, sides, look)
+            if look.embed is Embed.ALL:
+                self._embed_best(shown, found, look)
         for face in found:
             for reason in face.reasons:
                 self._metrics.faces_refused.labels(reason).inc()
         return tuple(found)
+
+    def _with_largest(
+        self, views: Views, detections: Sequence[Detection], sides: Sequence[float], look: Look
+    ) -> list[Face]:
+        """All faces, the first that passes with its embedding."""
+        found: list[Face] = []
+        wanted = True
+        for detection, side in zip(detections, sides, strict=True):
+            if wanted:
+                self._refine(views, [detection])
+            shown = [views.of(detection)]
+            (face,) = self._judged(shown, [side], look)
+            if wanted and not face.reasons:
+                (face,) = self._embedded(shown, [face], look)
+                wanted = face.embedding is None
+            found.append(face)
+        return found
 
     def _refine(self, views: Views, wanted: Sequence[Detection]) -> None:
         if views.are_too_coarse_for(wanted):
             with self._metrics.stage("decode"):
                 views.refine(wanted)
 
-    def _judged(self, view: View, look: Look, side_px: float) -> Face:
-        """A face with the details asked for, as `seen` shows them, and the reasons against it."""
+    def _judged(self, shown: Sequence[View], sides: Sequence[float], look: Look) -> list[Face]:
+        """Faces with the details asked for, as `seen` shows them, and the reasons against them.
+
+        Args:
+            sides: the shorter one of each in the whole picture, in pixels.
+        """
         with self._metrics.stage("measure"):
-            confidence = self.detector.first.scores.confidence(view.detection.score)
-            face = _face(view.image, view.detection, confidence, side_px)
-            if look.measures_quality:
-                face = replace(face, quality=quality_of(view.image, face.box))
+            return [self._judge(view, side, look) for view, side in zip(shown, sides, strict=True)]
+
+    def _judge(self, view: View, side_px: float, look: Look) -> Face:
+        confidence = self.detector.first.scores.confidence(view.detection.score)
+        face = _face(view.image, view.detection, confidence, side_px)
+        if look.measures_quality:
+            face = replace(face, quality=quality_of(view.image, face.box))
+        reasons = reasons_against(face, look.quality)
+        # A pose that decides must be a good one.
+        if look.detail > Detail.BOX or (not reasons and look.quality is not QualityLevel.NONE):
+            face = replace(face, details=self._details(view.seen, view.detection, look.detail))
             reasons = reasons_against(face, look.quality)
-            # A pose that decides must be a good one.
-            if look.detail > Detail.BOX or (not reasons and look.quality is not QualityLevel.NONE):
-                face = replace(face, details=self._details(view.seen, view.detection, look.detail))
-                reasons = reasons_against(face, look.quality)
-            return replace(face, reasons=reasons) if reasons else face
+        return replace(face, reasons=reasons) if reasons else face
 
     def _details(self, image: Pixels, detection: Detection, detail: Detail) -> Details | None:
         """None without a model of 106 points: there is more to say of no face than the detector said."""
@@ -158,9 +175,11 @@ class Pipeline:
 
         An embedding may show more flaws, never fewer: who is best with one is better than all who follow.
         """
-        # Who is best matters only where some are left out.
-        rank = flaws if look.keep is not None else lambda _: 0
-        coming = [(rank(face), index) for index, face in enumerate(found) if not face.reasons]
+        passing = [index for index, face in enumerate(found) if not face.reasons]
+        if look.keep is None:
+            self._embed(passing, shown, found, look)
+            return
+        coming = [(flaws(found[index]), index) for index in passing]
         heapq.heapify(coming)
         kept = 0
         while coming and kept != look.keep:
@@ -168,22 +187,30 @@ class Pipeline:
             if found[index].embedding is not None:
                 kept += 1
                 continue
-            found[index] = self._embedded(shown[index], found[index], look)
+            self._embed([index], shown, found, look)
             if not found[index].reasons:
-                heapq.heappush(coming, (rank(found[index]), index))
+                heapq.heappush(coming, (flaws(found[index]), index))
         for _, index in coming:
             found[index] = replace(found[index], embedding=None)
 
-    def _embedded(self, view: View, face: Face, look: Look) -> Face:
-        """A face with its embedding, unless that shows that the face is too poor."""
+    def _embed(self, which: Sequence[int], shown: Sequence[View], found: list[Face], look: Look) -> None:
+        views, faces = [shown[index] for index in which], [found[index] for index in which]
+        for index, face in zip(which, self._embedded(views, faces, look), strict=True):
+            found[index] = face
+
+    def _embedded(self, shown: Sequence[View], faces: Sequence[Face], look: Look) -> Iterator[Face]:
+        """Faces with their embeddings, but for those of which these show that they are too poor."""
+        if not faces:
+            return
+        seen = [(view.seen, view.detection.points) for view in shown]
         with self._metrics.stage("embed"):
-            vector, length = self._networks().embedder.embed(
-                view.seen, view.detection.points, mirror=look.mirror
-            )
+            embeddings = self._networks().embedder.embed_all(seen, mirror=look.mirror)
         usual = self.pack.usual_vector_length
-        face = replace(face, strength=None if usual is None else length / usual, embedding=vector)
-        reasons = reasons_against(face, look.quality)
-        return replace(face, reasons=reasons, embedding=None) if reasons else face
+        for face, (vector, length) in zip(faces, embeddings, strict=True):
+            strength = None if usual is None else length / usual
+            embedded = replace(face, strength=strength, embedding=vector)
+            reasons = reasons_against(embedded, look.quality)
+            yield replace(embedded, reasons=reasons, embedding=None) if reasons else embedded
 
 
 def _face(image: Pixels, detection: Detection, confidence: float, side_px: float) -> Face:
