@@ -9,14 +9,13 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from app.domain import Embed, Face
+from app.domain import Embed
 from app.engine import packs
 from app.engine.onnx_session import open_session
-from app.images.decode import decode
 from app.measure import stand_ins
 from app.measure.datasets import AnnotatedPhoto
-from app.measure.detection import Boxes, Found, compare
-from app.measure.engine import LIMITS, LocalEngine
+from app.measure.detection import FROM_40_PX, Boxes, compare, found_in, shares_of
+from app.measure.engine import LocalEngine
 from app.measure.floor import calls_of, floor_seconds
 from app.measure.reference import ReferenceLoop
 from app.measure.rows import Row
@@ -27,8 +26,6 @@ MODEL_RUNS = 40
 STAND_IN_RUNS = 8
 # Nearly all faces that are annotated with Rekognition's 40 px or more are found with this size.
 _REKOGNITIONS_SIZE = 36.0
-# Of faces that are compared, in photos of 1920 px.
-_FROM_40_PX = ((40, 100_000),)
 # Beside the photos of wider-dev, 1024 x 683 px, that is what the coarse pass sees.
 _DETECTOR_SIZE = (448, 640)
 
@@ -84,7 +81,7 @@ def engine_rows(
     ]
     for name, each in faces.items():
         rows += _compared(name, times[name], seconds, [len(shown) for shown in each], found.faces)
-        rows += _recall_rows(name, photos, scenes, [_boxes(shown) for shown in each])
+        rows += _recall_rows(name, photos, scenes, [shares_of(shown) for shown in each])
     return [*rows, *_network_rows(detector, recogniser)]
 
 
@@ -114,18 +111,9 @@ def _recall_rows(
     if not scenes:
         return []
     of_photo = dict(zip(photos, boxes, strict=True))
-    found = []
-    for scene in scenes:
-        height, width = decode(scene.path.read_bytes(), LIMITS).shape[:2]
-        seen = of_photo[scene.path] * (width, height, width, height)
-        found.append(Found(seen, np.ones(len(seen)), width, height))
-    (recall,) = compare(scenes, found, _FROM_40_PX).recalls
+    found = [found_in(scene, of_photo[scene.path]) for scene in scenes]
+    (recall,) = compare(scenes, found, [FROM_40_PX]).recalls
     return [Row(f"{name}: recall of {recall.faces} faces from 40 px", 100 * recall.share, "%")]
-
-
-def _boxes(faces: Sequence[Face]) -> Boxes:
-    sides = [(face.box.left, face.box.top, face.box.width, face.box.height) for face in faces]
-    return np.array(sides, np.float64).reshape(-1, 4)
 
 
 def _network_rows(detector: Path, recogniser: Path) -> list[Row]:

@@ -6,12 +6,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from app.domain import Face
+from app.images.decode import EncodedPicture
 from app.measure.datasets import AnnotatedPhoto
+from app.measure.engine import LIMITS
 
 # Sizes are those the face would have in a photo of 1920 px on its long side.
 REFERENCE_SIDE = 1920
 _ANY = 100_000
-SIZES = ((20, 40), (40, 60), (60, 80), (80, _ANY), (40, _ANY))
+FROM_40_PX = (40, _ANY)
+SIZES = ((20, 40), (40, 60), (60, 80), (80, _ANY), FROM_40_PX)
 SIZES_FROM = ((20, _ANY), (40, _ANY), (80, _ANY))
 MATCH_IOU = 0.5
 # A detection that touches no annotated face, counted or not, is a false positive.
@@ -64,6 +68,18 @@ class RecallAtFalsePositives:
     allowed: int
     above: float
     recalls: tuple[Recall, ...]
+
+
+def shares_of(faces: Sequence[Face]) -> Boxes:
+    """Boxes as the engine gives them: x, y, width, height, as shares of the photo's sides, (n, 4)."""
+    sides = [(face.box.left, face.box.top, face.box.width, face.box.height) for face in faces]
+    return np.array(sides, np.float64).reshape(-1, 4)
+
+
+def found_in(photo: AnnotatedPhoto, shares: Boxes) -> Found:
+    """Boxes that are shares of a photo's sides in its pixels; all count alike."""
+    width, height = EncodedPicture(photo.path.read_bytes(), LIMITS).size
+    return Found(shares * (width, height, width, height), np.ones(len(shares)), width, height)
 
 
 def at_false_positives(

@@ -16,11 +16,10 @@ from app.engine.packs import Family, PackNotInstalledError, folder_of
 from app.engine.pipeline import Pipeline
 from app.engine.similarity import SimilarityCurve
 from app.errors import ServiceError
-from app.images.decode import EncodedPicture
 from app.measure import detection, fit, layout, pairs_http, recognition, report, studies, verification, worst
 from app.measure.against_insightface import Contender, contenders
 from app.measure.datasets import AnnotatedPhoto, DatasetError
-from app.measure.engine import LIMITS, LocalEngine, central
+from app.measure.engine import LocalEngine, central
 from app.measure.layout import Data
 from app.measure.recognition import Recognition
 from app.measure.service import running
@@ -161,7 +160,11 @@ def _detected(engine: LocalEngine, settings: Settings, photos: Sequence[Annotate
         faces = engine.analyse_all([photo.path for photo in photos], Embed.NONE)
     except ServiceError as error:
         raise DatasetError(f"an annotated photo cannot be read: {error}") from error
-    compared = detection.compare(photos, found_in(photos, faces))
+    found = [
+        detection.found_in(photo, detection.shares_of(seen))
+        for photo, seen in zip(photos, faces, strict=True)
+    ]
+    compared = detection.compare(photos, found)
     print(f"{len(photos)} scenes, {compared.false_positives} false positives, {compared.doubles} doubles")
     for recall in compared.recalls:
         size = f"{recall.from_px} " + (f"to {recall.to_px} px" if recall.to_px < 10_000 else "px and more")
@@ -185,19 +188,6 @@ def _beside_insightface(
             shares = ", ".join(f"{100 * recall.share:.1f} %" for recall in point.recalls)
             print(f"    {point.allowed:4}: {shares}")
     return tuple(against)
-
-
-def found_in(photos: Sequence[AnnotatedPhoto], faces: Sequence[tuple[Face, ...]]) -> list[detection.Found]:
-    """The engine's faces in pixels."""
-    found = []
-    for photo, seen in zip(photos, faces, strict=True):
-        width, height = EncodedPicture(photo.path.read_bytes(), LIMITS).size
-        boxes = np.array(
-            [(face.box.left, face.box.top, face.box.width, face.box.height) for face in seen]
-        ).reshape(-1, 4) * (width, height, width, height)
-        confidences = np.array([face.confidence for face in seen])
-        found.append(detection.Found(boxes, confidences, width, height))
-    return found
 
 
 def _pairs_over_http(data: Data, settings: Settings) -> report.PairsOverHttp:
