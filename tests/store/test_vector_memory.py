@@ -1,12 +1,7 @@
 """Searches with the help of memory answer what exact ones do, on a real PostgreSQL that others change."""
 
 import asyncio
-import time
-import weakref
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
-from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -16,92 +11,15 @@ from sqlalchemy import text
 
 from app.domain import PublicId, Vector
 from app.measure.spread import Spread
-from app.store import collections, faces, held, migrate, users, vector_memory, vector_pages
-from app.store.database import Database
-from app.store.queue import Place
-from app.store.tables import faces as faces_table
+from app.store import collections, faces, held, users, vector_memory, vector_pages
 from app.store.tables import users as users_table
-from app.store.vector_memory import VectorMemory
 from tests.store.databases import execute, numbered
-
-ONE, OTHER = "111111111111", "222222222222"
-PLACE = (ONE, "people")
-SIZE = 256
-LEAST = 20
-ResultT = TypeVar("ResultT")
-Vectors = np.ndarray[Any, Any]
-
-
-class Bench:
-    """A database, a process's memory, and somebody else who changes what it holds."""
-
-    def __init__(self, url: str, most_mb: int = 100) -> None:
-        self.url = url
-        self.database = Database(url, pool_size=6, max_overflow=0)
-        self.memory = VectorMemory(self.database, most_mb)
-
-    async def fill(self, vectors: Vectors, first: int = 1, place: Place = PLACE) -> None:
-        """Faces whose ids are numbers."""
-        async with self.database.session() as session:
-            await collections.create(session, *place, "1.0")
-            await faces.add(
-                session, *place, [numbered(first + n, vector) for n, vector in enumerate(vectors)]
-            )
-
-    async def find(self, probe: Vector, place: Place = PLACE, **how: Any) -> list[tuple[int, float]]:
-        how = {"model": "1.0", "min_cosine": -1.0, "limit": 20, **how}
-        found = await faces.nearest(self.database, *place, probe, memory=self.memory, **how)
-        return [(face.face_id.int, cosine) for face, cosine in found]
-
-    async def exactly(self, probe: Vector, place: Place = PLACE, **how: Any) -> list[tuple[int, float]]:
-        how = {"model": "1.0", "min_cosine": -1.0, "limit": 20, **how}
-        found = await faces.nearest(self.database, *place, probe, by_index=False, **how)
-        return [(face.face_id.int, cosine) for face, cosine in found]
-
-    async def read(self, place: Place = PLACE, size: int = SIZE) -> None:
-        """As after a search."""
-        self.memory.of(faces_table, place, size)
-        await self.memory.wait()
-
-    def held(self, place: Place = PLACE, size: int = SIZE) -> held.Held | None:
-        return self.memory.of(faces_table, place, size)
-
-    async def delete(self, numbers: range) -> None:
-        async with self.database.session() as session:
-            await faces.remove(session, *PLACE, [UUID(int=number) for number in numbers])
-
-    async def close(self) -> None:
-        await self.memory.aclose()
-        await self.database.close()
-
-
-Work = Callable[[Bench], Awaitable[ResultT]]
+from tests.store.memory_bench import ONE, PLACE, SIZE, Bench, prepare, run, units
 
 
 @pytest.fixture
 def url(url: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A database without collections; small ones are held, and read again at once."""
-    monkeypatch.setattr(vector_memory, "LEAST_ROWS", LEAST)
-    monkeypatch.setattr(vector_memory, "_READING_SHARE", 1e9)
-    monkeypatch.setattr(vector_memory, "_SMALL_WAIT_S", 0.0)
-    migrate.upgrade(url)
-    return url
-
-
-def run(url: str, work: Work[ResultT], **how: Any) -> ResultT:
-    async def inside() -> ResultT:
-        bench = Bench(url, **how)
-        try:
-            return await work(bench)
-        finally:
-            await bench.close()
-
-    return asyncio.run(inside())
-
-
-def units(count: int, seed: int = 0, size: int = SIZE) -> Any:
-    drawn = np.random.default_rng(seed).normal(size=(count, size)).astype(np.float32)
-    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return prepare(url, monkeypatch)
 
 
 # Of one size, of several blocks, and compared by threads.
@@ -158,95 +76,6 @@ def test_all_is_read_in_parts(url: str, monkeypatch: pytest.MonkeyPatch, dense: 
         kept = bench.memory.of(users_table, PLACE, SIZE)
         assert kept is not None
         assert len({one for block in kept.blocks for one in block.ids}) == kept.count == 700
-
-    run(url, work)
-
-
-def test_who_is_stored_deleted_or_changed_meanwhile_is_known(url: str) -> None:
-    stored = units(300)
-
-    async def work(bench: Bench) -> None:
-        await bench.fill(stored[:200])
-        await bench.read()
-        await bench.fill(stored[200:], first=201)
-        await bench.delete(range(1, 11))
-        other = f"SELECT embedding FROM faces WHERE face_id = '{UUID(int=250)}'"
-        execute(bench.url, f"UPDATE faces SET embedding = ({other}) WHERE face_id = '{UUID(int=20)}'")
-        for number in (0, 5, 19, 100, 249, 299):
-            assert await bench.find(stored[number]) == await bench.exactly(stored[number])
-        [(first, _), (second, _)] = await bench.find(stored[249], limit=2)
-        assert {first, second} == {250, 20}
-        kept = bench.held()
-        assert kept is not None
-        assert kept.count == 200
-
-    run(url, work)
-
-
-def test_a_transaction_that_ends_after_the_reading_is_known(url: str) -> None:
-    """It began before, so its number is lower than that of others which were read."""
-    stored = units(200)
-
-    async def work(bench: Bench) -> None:
-        async with bench.database.session() as session:
-            await collections.create(session, *PLACE, "1.0")
-        async with bench.database.session() as slow:
-            await faces.add(slow, *PLACE, [numbered(1, stored[0])])
-            await bench.fill(stored[1:], first=2)
-            await bench.read()
-            assert await bench.find(stored[0], min_cosine=0.9) == []
-        assert [number for number, _ in await bench.find(stored[0], min_cosine=0.9)] == [1]
-        kept = bench.held()
-        assert kept is not None
-        assert kept.count == 199
-
-    run(url, work)
-
-
-def test_what_came_since_is_added_and_after_much_of_it_all_is_read_again(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(vector_memory, "_MOST_FRESH", 10)
-    stored = units(900)
-
-    async def work(bench: Bench) -> None:
-        await bench.fill(stored[:200])
-        await bench.read()
-        shapes = []
-        for first in range(200, 900, 50):
-            await bench.fill(stored[first : first + 50], first=first + 1)
-            for number in (3, first - 1, first, first + 49):
-                assert await bench.find(stored[number]) == await bench.exactly(stored[number])
-            await bench.memory.wait()
-            kept = bench.held()
-            assert kept is not None
-            assert kept.count == first + 50
-            shapes.append(kept.added)
-        assert shapes[:5] == [1, 2, 3, 4, 5]
-        assert min(shapes[5:]) == 0
-
-    run(url, work)
-
-
-def test_a_collection_that_lost_many_is_read_again(url: str) -> None:
-    stored = units(400)
-
-    async def work(bench: Bench) -> None:
-        await bench.fill(stored)
-        await bench.read()
-        await bench.delete(range(1, 351))
-        probe = stored[10]
-        assert await bench.find(probe) == await bench.exactly(probe)
-        await bench.memory.wait()
-        kept = bench.held()
-        assert kept is not None
-        assert kept.count == 50
-        assert await bench.find(probe) == await bench.exactly(probe)
-        await bench.delete(range(351, 391))
-        assert await bench.find(probe) == await bench.exactly(probe)
-        await bench.memory.wait()
-        assert bench.memory.nbytes == 0
-        assert await bench.find(probe) == await bench.exactly(probe)
 
     run(url, work)
 
@@ -318,6 +147,47 @@ def test_users_are_held_too_and_their_new_vectors_known(url: str) -> None:
     run(url, work)
 
 
+def test_who_is_stored_deleted_or_changed_meanwhile_is_known(url: str) -> None:
+    stored = units(300)
+
+    async def work(bench: Bench) -> None:
+        await bench.fill(stored[:200])
+        await bench.read()
+        await bench.fill(stored[200:], first=201)
+        await bench.delete(range(1, 11))
+        other = f"SELECT embedding FROM faces WHERE face_id = '{UUID(int=250)}'"
+        execute(bench.url, f"UPDATE faces SET embedding = ({other}) WHERE face_id = '{UUID(int=20)}'")
+        for number in (0, 5, 19, 100, 249, 299):
+            assert await bench.find(stored[number]) == await bench.exactly(stored[number])
+        [(first, _), (second, _)] = await bench.find(stored[249], limit=2)
+        assert {first, second} == {250, 20}
+        kept = bench.held()
+        assert kept is not None
+        assert kept.count == 200
+
+    run(url, work)
+
+
+def test_a_transaction_that_ends_after_the_reading_is_known(url: str) -> None:
+    """It began before, so its number is lower than that of others which were read."""
+    stored = units(200)
+
+    async def work(bench: Bench) -> None:
+        async with bench.database.session() as session:
+            await collections.create(session, *PLACE, "1.0")
+        async with bench.database.session() as slow:
+            await faces.add(slow, *PLACE, [numbered(1, stored[0])])
+            await bench.fill(stored[1:], first=2)
+            await bench.read()
+            assert await bench.find(stored[0], min_cosine=0.9) == []
+        assert [number for number, _ in await bench.find(stored[0], min_cosine=0.9)] == [1]
+        kept = bench.held()
+        assert kept is not None
+        assert kept.count == 199
+
+    run(url, work)
+
+
 @pytest.mark.parametrize("projected", [False, True])
 def test_vectors_that_changed_take_nobodys_place(
     url: str, monkeypatch: pytest.MonkeyPatch, *, projected: bool
@@ -348,115 +218,6 @@ def test_vectors_that_changed_take_nobodys_place(
         kept = bench.held()
         assert kept is not None
         assert (kept.count, kept.added) == (600, 0)
-
-    run(url, work)
-
-
-def test_a_restored_backup_is_searched_with_memory(url: str) -> None:
-    """Its rows may name transactions that are still to come on this server."""
-    stored = units(100)
-
-    async def work(bench: Bench) -> None:
-        await bench.fill(stored)
-        to_come = f"UPDATE faces SET changed_in = '4000000000000' WHERE face_id > '{UUID(int=50)}'"
-        execute(bench.url, to_come)
-        await bench.read()
-        noted: list[int] = []
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(bench.memory, "note", lambda _, *, gone, fresh: noted.append(fresh))
-            assert await bench.find(stored[70]) == await bench.exactly(stored[70])
-        assert noted == [0]
-
-    run(url, work)
-
-
-def test_what_was_read_of_another_server_is_forgotten(url: str) -> None:
-    """As after a failover: the same numbers may be of other transactions."""
-    stored = units(100)
-
-    async def work(bench: Bench) -> None:
-        await bench.fill(stored[:50])
-        await bench.read()
-        kept = bench.held()
-        assert kept is not None
-        before = kept.server - timedelta(days=1)
-        bench.memory._entries[kept.key].held = replace(kept, server=before, snapshot="9000000:9000000:")
-        await bench.fill(stored[50:], first=51)
-        assert await bench.find(stored[70]) == await bench.exactly(stored[70])
-        assert bench.memory.nbytes == 0
-        await bench.read()
-        kept = bench.held()
-        assert kept is not None
-        assert kept.count == 100
-
-    run(url, work)
-
-
-def test_what_was_not_searched_for_longest_makes_room(url: str) -> None:
-    first, second, third = [(ONE, name) for name in ("first", "second", "third")]
-
-    async def work(bench: Bench) -> None:
-        for place in (first, second, third, (OTHER, "first")):
-            await bench.fill(units(900), place=place)
-        for place in (first, second):
-            await bench.read(place)
-        assert bench.memory.nbytes == 2 * 900 * (2 * SIZE + 16)
-        assert bench.held(first) is not None
-        gone = weakref.ref(bench.held(second).blocks[0].codes)  # type: ignore[union-attr]  # it was read
-        assert bench.held(first) is not None
-        await bench.read(third)
-        assert bench.held(first) is not None
-        assert gone() is None
-        assert bench.memory.nbytes == 2 * 900 * (2 * SIZE + 16)
-        assert bench.held((OTHER, "first")) is None
-        await bench.fill(units(2600, seed=1), place=third, first=2001)
-        probe = units(1)[0]
-        assert await bench.find(probe, third) == await bench.exactly(probe, third)
-
-    run(url, work, most_mb=1)
-
-
-def test_nothing_is_held_where_it_is_turned_off_or_few(url: str) -> None:
-    async def work(bench: Bench) -> None:
-        await bench.fill(units(LEAST - 1))
-        await bench.read()
-        assert bench.held() is None
-        none = VectorMemory(bench.database, 0)
-        assert none.of(faces_table, PLACE, SIZE) is None
-        await none.wait()
-
-    run(url, work)
-
-
-def test_memory_expires(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was deleted leaves it, also where nobody searches any more."""
-    monkeypatch.setattr(vector_memory, "_OLDEST_S", 3.0)
-
-    async def work(bench: Bench) -> None:
-        await bench.fill(units(100))
-        await bench.read()
-        assert bench.memory.nbytes
-        deadline = time.monotonic() + 30
-        while bench.memory.nbytes:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.05)
-
-    run(url, work)
-
-
-def test_a_database_that_is_away_costs_no_answer(url: str, caplog: pytest.LogCaptureFixture) -> None:
-    async def work(bench: Bench) -> None:
-        await bench.fill(units(100))
-        away = Database("postgresql+psycopg://nobody@127.0.0.1:1/none", pool_size=1, max_overflow=0)
-        memory = VectorMemory(away, 100)
-        probe = units(1)[0]
-        found = await faces.nearest(
-            bench.database, *PLACE, probe, model="1.0", min_cosine=-1, limit=9, memory=memory
-        )
-        assert len(found) == 9
-        await memory.wait()
-        assert "could not be read into memory: ServiceUnavailableError" in caplog.text
-        await away.close()
 
     run(url, work)
 
