@@ -43,13 +43,17 @@ class Embedder:
     def embed_all(self, faces: Sequence[tuple[Pixels, Floats]], *, mirror: bool = False) -> list[Embedding]:
         """The embedding of each face, as `embed` gives it; little is done between runs of the network."""
         crops = [aligned(image, landmarks, self._model.side) for image, landmarks in faces]
-        raws = np.stack([self._raw(crop) for crop in crops])
-        lengths = norms = np.linalg.norm(raws, axis=1)
+        raws = [self._raw(crop) for crop in crops]
+        lengths = norms = _lengths(raws)
         if mirror:
-            raws += [self._raw(np.asarray(cv2.flip(crop, 1), np.uint8)) for crop in crops]
-            norms = np.linalg.norm(raws, axis=1)
-        raws /= norms[:, None]
-        return [Embedding(raw, length) for raw, length in zip(raws, lengths.tolist(), strict=True)]
+            turned = [self._raw(np.asarray(cv2.flip(crop, 1), np.uint8)) for crop in crops]
+            raws = [raw + other for raw, other in zip(raws, turned, strict=True)]
+            norms = _lengths(raws)
+        return [Embedding(raw / norm, length) for raw, norm, length in zip(raws, norms, lengths, strict=True)]
 
     def _raw(self, crop: Pixels) -> Floats:
         return self._model.run(crop)[0].reshape(self._vector_size)
+
+
+def _lengths(vectors: Sequence[Floats]) -> list[float]:
+    return [float(np.linalg.norm(vector)) for vector in vectors]
