@@ -224,9 +224,20 @@ def psql(url: str, statement: str) -> None:
         connection.execute(statement)
 
 
+def images_of(url: str) -> tuple[int, int]:
+    """How many images wait, and how many wait, are worked on or are answered for, all at one moment."""
+    figures = dict(line.rsplit(" ", 1) for line in httpx.get(f"{url}/metrics").text.splitlines())
+    waiting = int(float(figures["inference_waiting"]))
+    answered = sum(
+        float(value) for name, value in figures.items() if name.startswith("face_operations_total{")
+    )
+    return waiting, waiting + int(float(figures["inference_busy"]) + answered)
+
+
 def test_stopping_finishes_the_requests_in_hand(tmp_path: Path) -> None:
     service = start(tmp_path / "data", INFERENCE_THREADS="1")
-    large = photos.encode(photos.opened(photos.group()).resize((5120, 3544)))
+    # Twice the work of one that is not progressive.
+    large = photos.encode(photos.opened(photos.group()).resize((5120, 3544)), progressive=True)
 
     def detect(_: int) -> int:
         return httpx.post(f"{service.url}/api/v1/detect-faces", files={"file": large}, timeout=60).status_code
@@ -234,12 +245,10 @@ def test_stopping_finishes_the_requests_in_hand(tmp_path: Path) -> None:
     try:
         with ThreadPoolExecutor(8) as clients:
             answers = [clients.submit(detect, number) for number in range(8)]
-            answered = waiting = 0
-            # While some wait the thread has one in hand: only then is every request there.
-            while not waiting or answered + 1 + waiting < len(answers):
-                answered = sum(answer.done() for answer in answers)
-                assert answered < len(answers)
-                waiting = httpx.get(f"{service.url}/ops/status").json()["inference"]["waiting"]
+            waiting = known = 0
+            while not waiting or known < len(answers):
+                assert not all(answer.done() for answer in answers)
+                waiting, known = images_of(service.url)
             assert service.stop(signal.SIGTERM) == 0
             assert [answer.result() for answer in answers] == [200] * 8
     finally:
