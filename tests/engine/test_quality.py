@@ -1,12 +1,15 @@
 """Each reason of the QualityFilter from a picture that deserves it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from app.domain import Detail, Details, Embed, Face, Look, Pixels, Pose, QualityLevel, Sign, WholePicture
+from app.engine.embedder import Embedder, Embedding
 from app.engine.quality import flaws, reasons_against
 from app.images.decode import decode
 from app.measure.engine import LIMITS, LocalEngine
@@ -116,15 +119,29 @@ def test_of_more_faces_than_are_kept_the_best_are_embedded(engine: LocalEngine, 
     assert [index for index, face in enumerate(found) if face.embedding is not None] == sorted(best)
 
 
-def test_what_is_not_kept_is_not_embedded(engine: LocalEngine) -> None:
-    before = embedded(engine)
-    look = Look(Embed.ALL, 10, QualityLevel.AUTO, keep=1)
+@pytest.mark.parametrize(("keep", "expected"), [(1, [1]), (2, [1, 1]), (None, [6])])
+def test_what_is_not_kept_is_not_embedded_and_all_are_at_once(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, keep: int | None, expected: list[int]
+) -> None:
+    embedded: list[int] = []
+    embed_all = Embedder.embed_all
+
+    def counted(embedder: Embedder, faces: Sequence[Any], **how: Any) -> list[Embedding]:
+        embedded.append(len(faces))
+        return embed_all(embedder, faces, **how)
+
+    monkeypatch.setattr(Embedder, "embed_all", counted)
+    before = stages(engine)
+    look = Look(Embed.ALL, 10, QualityLevel.AUTO, keep=keep)
     assert len(engine.pipeline.analyse(WholePicture(decode(photos.group(), LIMITS)), look)) == 6
-    assert embedded(engine) == before + 1
+    assert embedded == expected
+    # Faces are measured together, and embedded in as many stages as there were calls.
+    assert stages(engine) == {"measure": before["measure"] + 1, "embed": before["embed"] + len(expected)}
 
 
-def embedded(engine: LocalEngine) -> float:
-    return engine.metrics.registry.get_sample_value("face_stage_seconds_count", {"stage": "embed"}) or 0
+def stages(engine: LocalEngine) -> dict[str, float]:
+    value = engine.metrics.registry.get_sample_value
+    return {name: value("face_stage_seconds_count", {"stage": name}) or 0 for name in ("measure", "embed")}
 
 
 def test_sharpness_and_brightness_are_measured_for_who_shows_or_judges_them(engine: LocalEngine) -> None:
