@@ -172,8 +172,9 @@ class Detector:
     def run(self, canvas: Pixels, size: tuple[int, int], min_score: float) -> Pass:
         """Detect on a resized picture; the result is for a picture of `size` (width, height)."""
         height, width = canvas.shape[:2]
-        below, right = -height % STRIDE, -width % STRIDE
-        padded = cv2.copyMakeBorder(canvas, 0, below, 0, right, cv2.BORDER_CONSTANT)
+        whole = (height + -height % STRIDE, width + -width % STRIDE)
+        down, across = self._network.canvas(whole)
+        padded = cv2.copyMakeBorder(canvas, 0, down - height, 0, across - width, cv2.BORDER_CONSTANT)
         found = self._network.look(np.asarray(padded, np.uint8), min_score)
         factor = np.array([size[0] / width, size[1] / height], np.float32)
         boxes = found.boxes.reshape(-1, 2, 2)

@@ -8,7 +8,7 @@ import numpy as np
 
 from app.domain import Floats, Pixels, Vector
 from app.engine.crops import aligned
-from app.engine.model import Model, Scaling
+from app.engine.model import Model
 from app.engine.runtime import Session
 
 
@@ -24,8 +24,8 @@ class Embedder:
     2021).
     """
 
-    def __init__(self, session: Session, vector_size: int, scaling: Scaling) -> None:
-        self._model = Model(session, scaling)
+    def __init__(self, session: Session, vector_size: int) -> None:
+        self._model = Model(session)
         self._vector_size = vector_size
 
     def embed(self, image: Pixels, landmarks: Floats, *, mirror: bool = False) -> Embedding:
@@ -43,16 +43,16 @@ class Embedder:
     def embed_all(self, faces: Sequence[tuple[Pixels, Floats]], *, mirror: bool = False) -> list[Embedding]:
         """The embedding of each face, as `embed` gives it; little is done between runs of the network."""
         crops = [aligned(image, landmarks, self._model.side) for image, landmarks in faces]
-        raws = [self._raw(crop) for crop in crops]
+        raws = self._raws(crops)
         lengths = norms = _lengths(raws)
         if mirror:
-            turned = [self._raw(np.asarray(cv2.flip(crop, 1), np.uint8)) for crop in crops]
+            turned = self._raws([np.asarray(cv2.flip(crop, 1), np.uint8) for crop in crops])
             raws = [raw + other for raw, other in zip(raws, turned, strict=True)]
             norms = _lengths(raws)
         return [Embedding(raw / norm, length) for raw, norm, length in zip(raws, norms, lengths, strict=True)]
 
-    def _raw(self, crop: Pixels) -> Floats:
-        return self._model.run(crop)[0].reshape(self._vector_size)
+    def _raws(self, crops: Sequence[Pixels]) -> list[Floats]:
+        return [raw.reshape(self._vector_size) for raw in self._model.run_all(crops)]
 
 
 def _lengths(vectors: Sequence[Floats]) -> list[float]:

@@ -7,8 +7,9 @@ import numpy as np
 from app.domain import AgeRange, Gender, Pixels
 from app.engine.crops import run_upright
 from app.engine.detector import Detection
-from app.engine.model import RAW, Model
+from app.engine.model import Model
 from app.engine.runtime import ONNX_RUNTIME, Runtime
+from app.engine.scaling import RAW
 
 # The model gives one number of years; its mean error is 7.5 on IMDB-Clean (arXiv 2511.14689).
 _AGE_REACH = 7
@@ -18,7 +19,7 @@ class GenderAge:
     """insightface's model."""
 
     def __init__(self, path: Path, runtime: Runtime = ONNX_RUNTIME) -> None:
-        self._model = Model(runtime.open_of_one_size(path), RAW)
+        self._model = Model(runtime.open_of_one_size(path, RAW))
 
     def look(self, image: Pixels, detection: Detection) -> tuple[Gender, AgeRange]:
         """Gender as the model sees it, and a range of years around its one estimate."""

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from app.domain import Landmark, Pixels
 from app.engine.crops import run_upright
 from app.engine.detector import Detection
-from app.engine.model import RAW, Model
+from app.engine.model import Model
 from app.engine.runtime import ONNX_RUNTIME, Runtime
+from app.engine.scaling import RAW
 
 FIVE_POINTS = ("eyeLeft", "eyeRight", "nose", "mouthLeft", "mouthRight")
 
@@ -57,7 +58,7 @@ class Landmarker:
     """insightface's 106-point model."""
 
     def __init__(self, path: Path, runtime: Runtime = ONNX_RUNTIME) -> None:
-        self._model = Model(runtime.open_of_one_size(path), RAW)
+        self._model = Model(runtime.open_of_one_size(path, RAW))
 
     def points(self, image: Pixels, detection: Detection) -> NDArray[np.float32]:
         """The points of a face in pixels of the image, shape (106, 2)."""

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from app.domain import Floats, Pixels
+from app.engine.scaling import Size
 
 STRIDE = 32
 """Both sides of a picture must be a multiple of it, in pixels."""
@@ -54,6 +55,10 @@ class Network(Protocol):
     """A detection network. Safe to call from several threads."""
 
     scores: ClassVar[Scores]
+
+    def canvas(self, size: Size) -> Size:
+        """The size of the canvas that a picture of some size had best lie on; no smaller."""
+        ...
 
     def look(self, picture: Pixels, min_score: float) -> Found:
         """The faces of a picture, shape (height, width, 3), BGR, with at least this score."""

@@ -1,51 +1,36 @@
-"""A model of one image in, over a session of any runtime."""
+"""Pictures in, a network's outputs out, whatever it runs in."""
 
-from typing import NamedTuple
-
-import cv2
-import numpy as np
+from collections.abc import Sequence
 
 from app.domain import Floats, Pixels
 from app.engine.runtime import Session
-
-
-class Scaling(NamedTuple):
-    """What a model expects of its input: (pixel - mean) / deviation, in RGB or in BGR."""
-
-    mean: float
-    deviation: float
-    rgb: bool = True
-
-
-# Models whose graphs scale what they get: insightface's of 106 points and of age and gender, and SFace.
-RAW = Scaling(0.0, 1.0)
+from app.engine.scaling import Blob, Size
 
 
 class Model:
-    """Runs a network on single pictures. Safe to call from several threads.
+    """Runs a network on pictures. Safe to call from several threads."""
 
-    Args:
-        session: the network; it has one input, shape (1, 3, height, width).
-        scaling: what its input is made of.
-    """
-
-    def __init__(self, session: Session, scaling: Scaling) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._scaled = ((np.arange(256) - scaling.mean) / scaling.deviation).astype(np.float32)
-        self._order = -1 if scaling.rgb else 1
         self.side = session.side
         """Of the square that it sees, in pixels; 0 when it takes any."""
 
+    def canvas(self, size: Size) -> Size:
+        """The size of the canvas that a picture of some size had best lie on; no smaller."""
+        return self._session.canvas(size)
+
     def run(self, picture: Pixels) -> list[Floats]:
         """All outputs for a picture, shape (height, width, 3), BGR."""
-        height, width = picture.shape[:2]
-        planes = np.empty((3, height, width), np.uint8)
-        blob = np.empty((1, 3, height, width), np.float32)
-        # Twelve times as fast as OpenCV's blobFromImage on large pictures, and no slower on faces.
-        cv2.split(picture, list(planes[:: self._order]))
-        cv2.LUT(planes.reshape(-1, width), self._scaled, dst=blob.reshape(-1, width))
-        return self.infer(blob)
+        return self.infer(self._session.blob([picture]))
 
-    def infer(self, blob: Floats) -> list[Floats]:
-        """All outputs for what the network itself takes, shape (1, 3, height, width)."""
+    def run_all(self, pictures: Sequence[Pixels]) -> list[Floats]:
+        """The first output for each of several pictures of one size."""
+        found: list[Floats] = []
+        while left := pictures[len(found) :]:
+            together = left[: self._session.together(len(left))]
+            found.extend(self.infer(self._session.blob(together))[0])
+        return found
+
+    def infer(self, blob: Blob) -> list[Floats]:
+        """All outputs for what the session itself takes."""
         return self._session.run(blob)

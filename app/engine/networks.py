@@ -4,9 +4,9 @@ from pathlib import Path
 
 from app.engine.embedder import Embedder
 from app.engine.look import Network, Scores
-from app.engine.model import RAW, Scaling
 from app.engine.packs import Family, Pack
 from app.engine.runtime import ONNX_RUNTIME, Runtime
+from app.engine.scaling import RAW, Scaling
 from app.engine.scrfd import Scrfd
 from app.engine.yunet import Yunet
 
@@ -26,8 +26,8 @@ def open_detector(pack: Pack, folder: Path, runtime: Runtime = ONNX_RUNTIME) -> 
 def open_embedder(pack: Pack, folder: Path, runtime: Runtime = ONNX_RUNTIME) -> Embedder:
     """What makes vectors of them."""
     scaling = RAW if pack.family is Family.OPENCV else ARCFACE
-    session = runtime.open_of_one_size(folder / pack.recogniser.name)
-    return Embedder(session, pack.vector_size, scaling)
+    session = runtime.open_of_one_size(folder / pack.recogniser.name, scaling, several=True)
+    return Embedder(session, pack.vector_size)
 
 
 def _detector_of(pack: Pack) -> type[Scrfd] | type[Yunet]:

@@ -1,13 +1,17 @@
 """Networks in ONNX Runtime."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnxruntime
 
-from app.domain import Floats
+from app.domain import Floats, Pixels
 from app.engine import graphs
+from app.engine.scaling import Blob, Scaling, Size
 
 _CUDA = "CUDAExecutionProvider"
+# Two faces of w600k_mbf in a run take 1 to 3 % less than two runs; four take 5 % more where two threads run.
+_AT_ONCE = 2
 
 
 def has_cuda() -> bool:
@@ -42,16 +46,36 @@ def providers(*, cuda: bool) -> list[str | tuple[str, dict[str, str]]]:
 
 
 class OnnxSession:
-    """A network of any picture size. Safe to call from several threads."""
+    """A network of any picture size. Safe to call from several threads.
 
-    def __init__(self, model: Path | bytes, *, cuda: bool = False) -> None:
+    Args:
+        model: an ONNX file, or what it holds, with one input, shape (1 or any number, 3, height, width).
+        scaling: what it expects of its input.
+        cuda: whether it runs on a GPU.
+    """
+
+    def __init__(self, model: Path | bytes, scaling: Scaling, *, cuda: bool = False) -> None:
         self._session = open_session(model, cuda=cuda)
+        self._scaling = scaling
         given = self._session.get_inputs()[0]
         self._input = given.name
         self._outputs = [output.name for output in self._session.get_outputs()]
+        self._at_once = 1 if isinstance(given.shape[0], int) else _AT_ONCE
         self.side: int = given.shape[2] if isinstance(given.shape[2], int) else 0
 
-    def run(self, blob: Floats) -> list[Floats]:
-        """All outputs for an input, shape (1, 3, height, width)."""
+    def canvas(self, size: Size) -> Size:
+        """The size of the canvas that a picture of some size had best lie on."""
+        return size
+
+    def together(self, count: int) -> int:
+        """How many of so many pictures a run had best take."""
+        return min(count, self._at_once)
+
+    def blob(self, pictures: Sequence[Pixels]) -> Floats:
+        """Pictures of one size as the network takes them, shape (pictures, 3, height, width)."""
+        return self._scaling.blob(pictures)
+
+    def run(self, blob: Blob) -> list[Floats]:
+        """All outputs for what `blob` makes."""
         found: list[Floats] = self._session.run(self._outputs, {self._input: blob})
         return found

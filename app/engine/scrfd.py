@@ -11,12 +11,15 @@ import numpy as np
 
 from app.domain import Floats, Pixels
 from app.engine.look import POINTS, Found, Scores, best_first
-from app.engine.model import Model, Scaling
+from app.engine.model import Model
 from app.engine.runtime import ONNX_RUNTIME, Runtime
+from app.engine.scaling import Scaling, Size
 
 _SCALING = Scaling(127.5, 128.0)
 _STRIDES = (8, 16, 32)
 _ANCHORS = 2
+# Of coarse passes: photos of three by two or four by three, and upright ones.
+_CANVASES = ((480, 640), (640, 480))
 
 
 class Scrfd:
@@ -43,7 +46,11 @@ class Scrfd:
     )
 
     def __init__(self, path: Path, runtime: Runtime = ONNX_RUNTIME) -> None:
-        self._model = Model(runtime.open(path), _SCALING)
+        self._model = Model(runtime.open_detector(path, _SCALING, _CANVASES))
+
+    def canvas(self, size: Size) -> Size:
+        """The size of the canvas that a picture of some size had best lie on; no smaller."""
+        return self._model.canvas(size)
 
     def look(self, picture: Pixels, min_score: float) -> Found:
         """The faces of a picture, shape (height, width, 3), BGR, with at least this score."""

@@ -10,8 +10,9 @@ import numpy as np
 
 from app.domain import Pixels
 from app.engine.look import POINTS, Found, Scores, best_first
-from app.engine.model import Model, Scaling
+from app.engine.model import Model
 from app.engine.runtime import ONNX_RUNTIME, Runtime
+from app.engine.scaling import Scaling, Size
 from app.engine.sizes import of_any_size
 
 # It takes OpenCV's own order of channels, unscaled.
@@ -42,7 +43,11 @@ class Yunet:
     )
 
     def __init__(self, path: Path, runtime: Runtime = ONNX_RUNTIME) -> None:
-        self._model = Model(runtime.open(of_any_size(path)), _SCALING)
+        self._model = Model(runtime.open(of_any_size(path), _SCALING))
+
+    def canvas(self, size: Size) -> Size:
+        """The size of the canvas that a picture of some size had best lie on; no smaller."""
+        return self._model.canvas(size)
 
     def look(self, picture: Pixels, min_score: float) -> Found:
         """The faces of a picture, shape (height, width, 3), BGR, with at least this score."""

@@ -10,6 +10,7 @@ from app.domain import Embed, Face, Look, Pixels, WholePicture
 from app.engine import detector as detection
 from app.engine.detector import Detector
 from app.engine.look import Found
+from app.engine.scaling import Size
 from app.engine.scrfd import Scrfd
 from app.images.decode import decode
 from app.measure.engine import LIMITS, LocalEngine, analyse
@@ -149,6 +150,9 @@ class Shown:
 
     def __init__(self, *boxes: tuple[float, float, float, float]) -> None:
         self._boxes = np.array(boxes, np.float32)
+
+    def canvas(self, size: Size) -> Size:
+        return size
 
     def look(self, picture: Pixels, min_score: float) -> Found:
         points = np.zeros((len(self._boxes), 5, 2), np.float32)

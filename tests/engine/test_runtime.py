@@ -8,14 +8,16 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from app.domain import Pixels
+from app.domain import Floats, Pixels
 from app.engine import packs
 from app.engine.detector import Detection, Detector
 from app.engine.embedder import Embedder
+from app.engine.model import Model
 from app.engine.networks import ARCFACE, open_detector, open_embedder
 from app.engine.onnx_session import OnnxSession, open_session, providers
 from app.engine.openvino_session import OpenVinoSession
 from app.engine.runtime import Runtime, choose
+from app.engine.scaling import Blob, Size
 from app.images.decode import decode
 from app.measure.engine import LIMITS
 from app.settings import SettingsError
@@ -83,8 +85,8 @@ def test_vectors_of_the_runtimes_are_interchangeable(
     """Collections may be filled by one and searched by the other. A CPU without bf16 imitates it."""
     path = FOLDER / PACK.recogniser.name
     here, there = (
-        Embedder(session, PACK.vector_size, ARCFACE)
-        for session in (OnnxSession(path), OpenVinoSession(path, 1, precision))
+        Embedder(session, PACK.vector_size)
+        for session in (OnnxSession(path, ARCFACE), OpenVinoSession(path, ARCFACE, 1, precision))
     )
     cosines = [
         float(here.embed(image, face.points).vector @ there.embed(image, face.points).vector)
@@ -95,6 +97,53 @@ def test_vectors_of_the_runtimes_are_interchangeable(
 
 
 RUNTIMES = [Runtime("onnxruntime", 2), Runtime("openvino", 2)]
+
+
+@pytest.mark.parametrize(("runtime", "runs"), [(RUNTIMES[0], [2, 2, 2]), (RUNTIMES[1], [4, 1, 1])])
+def test_several_faces_share_runs_and_keep_their_vectors(
+    runtime: Runtime,
+    runs: list[int],
+    image: Pixels,
+    faces: list[Detection],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    embedder = open_embedder(PACK, FOLDER, runtime)
+    alone = [embedder.embed(image, face.points).vector for face in faces]
+    seen: list[int] = []
+    infer = Model.infer
+
+    def counted(model: Model, blob: Blob) -> list[Floats]:
+        seen.append(len(blob))
+        return infer(model, blob)
+
+    monkeypatch.setattr(Model, "infer", counted)
+    together = embedder.embed_all([(image, face.points) for face in faces])
+    assert seen == runs
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(one, other.vector, atol=1e-6)
+
+
+def test_coarse_passes_find_the_same_faces_in_openvino(image: Pixels, faces: list[Detection]) -> None:
+    detector = Detector(open_detector(PACK, FOLDER, Runtime("openvino", 1)), 0.5)
+    for here, there in zip(faces, detector.detect(image), strict=True):
+        np.testing.assert_allclose(here.corners, there.corners, atol=0.02 * here.longer_side)
+        assert here.score == pytest.approx(there.score, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("size", "canvas"),
+    [
+        ((448, 640), (480, 640)),
+        ((384, 640), (480, 640)),
+        ((640, 480), (640, 480)),
+        ((320, 640), (320, 640)),  # too much of a canvas would be empty
+        ((512, 640), (512, 640)),
+        ((256, 256), (256, 256)),
+    ],
+)
+def test_openvino_sees_what_fits_a_usual_canvas(size: Size, canvas: Size) -> None:
+    assert open_detector(PACK, FOLDER, Runtime("openvino", 1)).canvas(size) == canvas
+    assert open_detector(PACK, FOLDER).canvas(size) == size
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES, ids=lambda runtime: runtime.name)
