@@ -40,8 +40,8 @@ def test_both_see_every_photo_once_and_their_recall_is_shown(
     shown = figures(rows)
     loop = "insightface's loop, 2 processes"
     assert shown[f"{loop}: faces (reference)"] == shown["engine: faces"] == 7
-    assert shown["engine, MIN_FACE_SIZE=36: faces"] == 7
-    for name in (loop, "engine", "engine, MIN_FACE_SIZE=36"):
+    assert shown["engine, MIN_FACE_SIZE=36: faces"] == shown["engine, MIN_FACE_SIZE=40: faces"] == 7
+    for name in (loop, "engine", "engine, MIN_FACE_SIZE=36", "engine, MIN_FACE_SIZE=40"):
         assert shown[f"{name}: recall of 1 faces from 40 px"] == 100
     ratios = {row.what: row.ratio for row in rows}
     assert ratios["engine"] is not None
