@@ -4,6 +4,7 @@ import binascii
 import re
 from typing import Annotated, Any, TypeAlias
 
+import pybase64
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
@@ -23,7 +24,7 @@ def _decode_base64(value: Any) -> Any:
     prefix = _DATA_URL.match(value, 0, _DATA_URL_MAX)
     text = value[prefix.end() :] if prefix else value
     try:
-        return binascii.a2b_base64(text.encode("ascii").translate(None, b" \t\r\n"), strict_mode=True)
+        return pybase64.b64decode(text.encode("ascii").translate(None, b" \t\r\n"), validate=True)
     except (binascii.Error, ValueError):
         raise PydanticCustomError("base64", "is not valid base64") from None
 

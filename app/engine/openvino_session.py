@@ -5,7 +5,8 @@ The package is an extra; nothing here is imported before it is asked for.
 
 from collections.abc import Sequence
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
+from threading import Lock
 from typing import Literal
 
 import numpy as np
@@ -22,6 +23,8 @@ Precision = Literal["f32", "bf16"]
 # Only so does a call compute in the thread that makes it. With more streams OpenVINO hands it to threads of
 # its own and waits for them, for ever if they hang (docs/adr/0017).
 _IN_THE_CALLERS_THREAD = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False}
+# One after the other: first runs at the same time are where others have seen OpenVINO hang.
+_OPENING = Lock()
 # In bf16 a detector takes two thirds of its time in ONNX Runtime.
 _LEAST_FILLED = 0.7
 # On Zen 5 with bf16 a face of w600k_mbf takes 3.0 ms alone, 2.75 of four and 2.85 of eight.
@@ -35,6 +38,8 @@ def has_bf16() -> bool:
 
 class OpenVinoSession:
     """A network of one picture size, compiled for so many callers at once. Safe to call from more.
+
+    What takes several pictures is compiled when there are several for the first time.
 
     Args:
         path: an ONNX file with one input, shape (1, 3, side, side).
@@ -57,9 +62,9 @@ class OpenVinoSession:
         self.side: int = model.inputs[0].partial_shape[1].get_length()
         self._lanes: dict[int, _Lanes] = {}
         for count in (_AT_ONCE, 1) if several else (1,):
-            model.reshape([count, self.side, self.side, 3])
-            usual = np.zeros((count, self.side, self.side, 3), np.uint8)
-            self._lanes[count] = _Lanes(model, threads, precision, usual)
+            shape = (count, self.side, self.side, 3)
+            self._lanes[count] = _Lanes(model, shape, threads, precision)
+        self._lanes[1].open_all()
 
     def canvas(self, size: Size) -> Size:
         """The size of the canvas that a picture of some size had best lie on."""
@@ -82,6 +87,7 @@ class OpenVinoCanvases:
     """A network of any picture size: what fits the usual ones in OpenVINO, the rest in ONNX Runtime.
 
     OpenVINO would take any size, too, but each new one costs it some ms, and each change of size one or two.
+    A canvas is compiled when a picture fits it for the first time.
 
     Args:
         path: an ONNX file with one input, shape (1, 3, height, width).
@@ -102,11 +108,10 @@ class OpenVinoCanvases:
         precision: Precision | None = None,
     ) -> None:
         model = _taking_pictures(path, scaling)
-        self._lanes: dict[Size, _Lanes] = {}
-        for height, width in canvases:
-            model.reshape([1, height, width, 3])
-            usual = np.zeros((1, height, width, 3), np.uint8)
-            self._lanes[height, width] = _Lanes(model, threads, precision, usual)
+        self._lanes: dict[Size, _Lanes] = {
+            (height, width): _Lanes(model, (1, height, width, 3), threads, precision)
+            for height, width in canvases
+        }
         self._others = OnnxSession(path, scaling)
 
     def canvas(self, size: Size) -> Size:
@@ -136,26 +141,49 @@ def _fits(size: Size, canvas: Size) -> bool:
 
 
 class _Lanes:
-    """Compiled models, one for each caller, which share nothing with each other; warm."""
+    """Compiled models for pictures of one shape, one for each caller, which share nothing; warm.
+
+    Each is opened when there are more callers at once than open ones, unless `open_all` was called.
+    """
 
     def __init__(
-        self, model: openvino.Model, threads: int, precision: Precision | None, usual: Pixels
+        self, model: openvino.Model, shape: Sequence[int], threads: int, precision: Precision | None
     ) -> None:
+        self._model, self._shape = model, list(shape)
         precision = precision or ("bf16" if has_bf16() else "f32")
-        chosen = {**_IN_THE_CALLERS_THREAD, "INFERENCE_PRECISION_HINT": precision}
+        self._chosen = {**_IN_THE_CALLERS_THREAD, "INFERENCE_PRECISION_HINT": precision}
         self._free: SimpleQueue[openvino.InferRequest] = SimpleQueue()
-        # One after the other: first runs at the same time are where others have seen OpenVINO hang.
-        for _ in range(threads):
-            request = openvino.Core().compile_model(model, "CPU", chosen).create_infer_request()
-            _run(request, usual)
+        self._threads = threads
+        self.opened = 0
+
+    def open_all(self) -> None:
+        while (request := self._opened()) is not None:
             self._free.put(request)
 
     def run(self, blob: Blob) -> list[Floats]:
-        request = self._free.get()
+        request = self._taken()
         try:
             return _run(request, blob)
         finally:
             self._free.put(request)
+
+    def _taken(self) -> openvino.InferRequest:
+        try:
+            return self._free.get_nowait()
+        except Empty:
+            return self._opened() or self._free.get()
+
+    def _opened(self) -> openvino.InferRequest | None:
+        """One more; None when there is one for each caller."""
+        with _OPENING:
+            if self.opened == self._threads:
+                return None
+            self._model.reshape(self._shape)
+            compiled = openvino.Core().compile_model(self._model, "CPU", self._chosen)
+            request = compiled.create_infer_request()
+            _run(request, np.zeros(self._shape, np.uint8))
+            self.opened += 1
+            return request
 
 
 def _run(request: openvino.InferRequest, blob: Blob) -> list[Floats]:

@@ -24,8 +24,8 @@ from app.settings import Settings
 ROUNDS = 5
 MODEL_RUNS = 40
 STAND_IN_RUNS = 8
-# Rekognition's own least size, and what nearly all faces that are annotated with it have: boxes are a tenth smaller
-# than annotated ones.
+# Rekognition's own least size, and what nearly all faces have that are annotated with it: boxes are a tenth
+# smaller than annotated ones.
 _LEAST_SIZES = (36.0, 40.0)
 # Beside the photos of wider-dev, 1024 x 683 px, that is what the coarse pass sees.
 _DETECTOR_SIZE = (448, 640)

@@ -123,6 +123,19 @@ def test_several_faces_share_runs_and_keep_their_vectors(
         np.testing.assert_allclose(one, other.vector, atol=1e-6)
 
 
+def test_threads_open_no_more_than_there_are_callers_for(image: Pixels, faces: list[Detection]) -> None:
+    session = OpenVinoSession(FOLDER / PACK.recogniser.name, ARCFACE, 2, several=True)
+    embedder = Embedder(session, PACK.vector_size)
+    seen = [(image, face.points) for face in faces]
+    first = embedder.embed_all(seen)
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(embedder.embed_all, [seen] * 12))
+    assert {count: lanes.opened for count, lanes in session._lanes.items()} == {4: 2, 1: 2}
+    for embeddings in together:
+        for one, other in zip(first, embeddings, strict=True):
+            np.testing.assert_allclose(one.vector, other.vector, atol=1e-6)
+
+
 def test_coarse_passes_find_the_same_faces_in_openvino(image: Pixels, faces: list[Detection]) -> None:
     detector = Detector(open_detector(PACK, FOLDER, Runtime("openvino", 1)), 0.5)
     for here, there in zip(faces, detector.detect(image), strict=True):

@@ -3,6 +3,7 @@
 import binascii
 from typing import Annotated, Any, TypeAlias
 
+import pybase64
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
@@ -41,7 +42,7 @@ def _base64(value: Any) -> Any:
     if not isinstance(value, str):
         raise PydanticCustomError("blob_type", "a blob is base64 text")
     try:
-        return binascii.a2b_base64(value, strict_mode=True)
+        return pybase64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         raise PydanticCustomError("blob_base64", "a blob is not valid base64") from None
 
