@@ -152,45 +152,52 @@ class _Lanes:
         self._model, self._shape = model, list(shape)
         precision = precision or ("bf16" if has_bf16() else "f32")
         self._chosen = {**_IN_THE_CALLERS_THREAD, "INFERENCE_PRECISION_HINT": precision}
-        self._free: SimpleQueue[openvino.InferRequest] = SimpleQueue()
+        self._free: SimpleQueue[_Lane] = SimpleQueue()
         self._threads = threads
         self.opened = 0
 
     def open_all(self) -> None:
-        while (request := self._opened()) is not None:
-            self._free.put(request)
+        while (lane := self._opened()) is not None:
+            self._free.put(lane)
 
     def run(self, blob: Blob) -> list[Floats]:
-        request = self._taken()
+        lane = self._taken()
         try:
-            return _run(request, blob)
+            return lane.run(blob)
         finally:
-            self._free.put(request)
+            self._free.put(lane)
 
-    def _taken(self) -> openvino.InferRequest:
+    def _taken(self) -> "_Lane":
         try:
             return self._free.get_nowait()
         except Empty:
             return self._opened() or self._free.get()
 
-    def _opened(self) -> openvino.InferRequest | None:
+    def _opened(self) -> "_Lane | None":
         """One more; None when there is one for each caller."""
         with _OPENING:
             if self.opened == self._threads:
                 return None
             self._model.reshape(self._shape)
-            compiled = openvino.Core().compile_model(self._model, "CPU", self._chosen)
-            request = compiled.create_infer_request()
-            _run(request, np.zeros(self._shape, np.uint8))
+            lane = _Lane(openvino.Core().compile_model(self._model, "CPU", self._chosen))
             self.opened += 1
-            return request
+            return lane
 
 
-def _run(request: openvino.InferRequest, blob: Blob) -> list[Floats]:
-    # The network reads what is given where it lies, and its outputs are copied once.
-    request.set_input_tensor(openvino.Tensor(blob, shared_memory=True))
-    request.infer(share_outputs=True)
-    return [tensor.data.copy() for tensor in request.output_tensors]
+class _Lane:
+    """A compiled model for one caller at a time; warm."""
+
+    def __init__(self, compiled: openvino.CompiledModel) -> None:
+        self._request = compiled.create_infer_request()
+        self._request.infer(share_outputs=True)
+        # Views of the tensors themselves: asking for them at each run takes 0.2 ms.
+        self._input: Pixels = self._request.input_tensors[0].data
+        self._outputs: list[Floats] = [tensor.data for tensor in self._request.output_tensors]
+
+    def run(self, blob: Blob) -> list[Floats]:
+        self._input[...] = blob
+        self._request.infer(share_outputs=True)
+        return [output.copy() for output in self._outputs]
 
 
 def _taking_pictures(path: Path, scaling: Scaling) -> openvino.Model:
