@@ -22,8 +22,7 @@ from app.errors import (
 
 MAX_FIELDS = 64
 SHOWN_PROBLEMS = 10
-# Smaller ones are read in the time that handing them to a thread takes.
-LARGE_BODY_BYTES = 512 * 1024
+LARGE_BODY_BYTES = 64 * 1024
 LARGEST_NUMBER = 1e15
 # pydantic's words for people who don't know Python.
 _WORDS = {

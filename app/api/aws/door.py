@@ -24,8 +24,7 @@ log = logging.getLogger(__name__)
 router = APIRouter()
 
 TARGET_PREFIX = "RekognitionService."
-# Smaller ones are read in the time that handing them to a thread takes.
-LARGE_BODY_BYTES = 512 * 1024
+LARGE_BODY_BYTES = 64 * 1024
 
 
 @router.post("/", include_in_schema=False)
